@@ -1,1 +1,19 @@
-//! Under construction.
+#![doc = include_str!("../README.md")]
+
+pub mod checksum;
+pub mod clock;
+pub mod director;
+pub mod flow;
+pub mod forwarding;
+pub mod hash;
+pub mod packet;
+pub mod parse;
+pub mod plane;
+pub mod port;
+pub mod publish;
+pub mod rewrite;
+pub mod schedule;
+pub mod stats;
+pub mod verdict;
+pub mod worker;
+pub mod xsk;

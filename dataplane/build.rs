@@ -1,0 +1,25 @@
+//! Compiles the XDP program with clang, so that no binary is kept in the repository.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+fn main() {
+    let source = "bpf/steer.bpf.c";
+    println!("cargo:rerun-if-changed={source}");
+    let object = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("steer.bpf.o");
+    // <linux/types.h> includes <asm/types.h>, which Debian keeps in the directory of the architecture.
+    let arch = std::env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
+    let status = Command::new("clang")
+        .args(["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-target", "bpf", "-mcpu=v3", "-c", source])
+        .arg(format!("-I/usr/include/{arch}-linux-gnu"))
+        .arg("-o")
+        .arg(&object)
+        .status();
+    match status {
+        Ok(status) if status.success() => {}
+        Ok(status) => {
+            panic!("clang could not compile {source}: {status} (is libbpf-dev installed? try `make deps`)")
+        }
+        Err(error) => panic!("clang could not be run: {error} (install clang, or run `make deps`)"),
+    }
+}

@@ -1,0 +1,258 @@
+//! The only way to a forwarding state. A state is a function of the specifications and of the state before
+//! it, from which ids, slots, counters and unchanged tables are taken over.
+//!
+//! Ids are handed on with care, since flow tables still hold what was removed: what is gone stays as a
+//! tombstone, and comes back to its own place if it is configured again. Only when many tombstones have
+//! gathered does a newcomer take the place of the oldest, under a new epoch, so that a flow of the former
+//! tenant is not taken for one of its own.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use thiserror::Error;
+
+use crate::forwarding::{ForwardingState, Path, Real, RealSlot, RealState, Service, ServiceId, ServiceKey};
+use crate::packet::Address;
+use crate::port::PortId;
+use crate::rewrite::MacHeader;
+use crate::schedule::MaglevTable;
+use crate::schedule::maglev::Member;
+use crate::stats::PerWorker;
+
+/// Tombstones kept before a place is given to a newcomer.
+const SERVICE_TOMBSTONES: usize = 1024;
+const REAL_TOMBSTONES: usize = 64;
+/// Ids are 16 bits wide.
+const MAX_IDS: usize = 1 << 16;
+
+/// A service as control wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceSpec {
+    /// What clients connect to.
+    pub key: ServiceKey,
+    /// Its real servers.
+    pub reals: Vec<RealSpec>,
+}
+
+/// A real server as control sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RealSpec {
+    /// Its own address.
+    pub address: Address,
+    /// 0-65535; 0 = draining.
+    pub weight: u16,
+    /// How it is reached, if it is healthy and its MAC address is known; none: it is down.
+    pub path: Option<Path>,
+}
+
+/// A specification that breaks an invariant: a bug in control, which validates before it compiles.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "the message is the documentation")]
+pub enum BuildError {
+    #[error("service {0:?} occurs twice")]
+    DuplicateService(ServiceKey),
+    #[error("real server {1} occurs twice in service {0:?}")]
+    DuplicateReal(ServiceKey, Address),
+    #[error("real server {1} of service {0:?} is behind port {2:?}, which does not exist")]
+    NoSuchPort(ServiceKey, Address, PortId),
+    #[error("more than {MAX_IDS} services")]
+    TooManyServices,
+    #[error("more than {MAX_IDS} real servers in service {0:?}")]
+    TooManyReals(ServiceKey),
+}
+
+/// Builds the state that follows another.
+#[derive(Debug)]
+pub struct Builder<'a> {
+    previous: &'a ForwardingState,
+    workers: usize,
+    interfaces: usize,
+}
+
+impl<'a> Builder<'a> {
+    /// The state after `previous` will be read by `workers` workers, which transmit on `interfaces` ports.
+    pub fn after(previous: &'a ForwardingState, workers: usize, interfaces: usize) -> Self {
+        Builder { previous, workers, interfaces }
+    }
+
+    /// Builds the state. Pure: the same specifications after the same state give the same state.
+    pub fn build(&self, specs: &[ServiceSpec]) -> Result<ForwardingState, BuildError> {
+        let generation = self.previous.generation + 1;
+        let mut wanted = HashSet::new();
+        for spec in specs {
+            if !wanted.insert(spec.key) {
+                return Err(BuildError::DuplicateService(spec.key));
+            }
+        }
+        let mut services: Vec<Service> =
+            self.previous.services.iter().map(|old| self.bury(old, generation)).collect();
+        let mut places: HashMap<ServiceKey, usize> =
+            services.iter().enumerate().map(|(id, service)| (service.key, id)).collect();
+        let mut tombstones = services.len() - wanted.iter().filter(|key| places.contains_key(key)).count();
+        for spec in specs {
+            let id = match places.get(&spec.key) {
+                Some(&id) => id,
+                None if services.len() < MAX_IDS && tombstones <= SERVICE_TOMBSTONES => services.len(),
+                None => {
+                    tombstones = tombstones.saturating_sub(1);
+                    let id = oldest_grave(&services, &wanted).ok_or(BuildError::TooManyServices)?;
+                    places.remove(&services[id].key);
+                    id
+                }
+            };
+            let old = services.get(id);
+            let service = self.service(old, spec, generation)?;
+            if id == services.len() {
+                services.push(service);
+            } else {
+                services[id] = service;
+            }
+        }
+        let mut index = HashTable::with_capacity(specs.len());
+        for (id, service) in services.iter().enumerate().filter(|(_, s)| s.is_live()) {
+            index.insert_unique(service.key.hash(), ServiceId(id as u16), |id: &ServiceId| {
+                services[id.0 as usize].key.hash()
+            });
+        }
+        Ok(ForwardingState { generation, hash_key: self.previous.hash_key, services, index })
+    }
+
+    /// The tombstone of a service; a specification that wants it brings it back to life.
+    fn bury(&self, old: &Service, generation: u64) -> Service {
+        Service {
+            key: old.key,
+            removed: old.removed.or(Some(generation)),
+            reals: old.reals.iter().map(|real| bury_real(real, generation)).collect(),
+            members: old.members.clone(),
+            table: old.table.clone(),
+            counters: old.counters.clone(),
+        }
+    }
+
+    fn service(
+        &self,
+        old: Option<&Service>,
+        spec: &ServiceSpec,
+        generation: u64,
+    ) -> Result<Service, BuildError> {
+        let same = old.filter(|old| old.key == spec.key);
+        let mut reals: Vec<Real> = old
+            .map(|old| old.reals.iter().map(|real| bury_real(real, generation)).collect())
+            .unwrap_or_default();
+        if same.is_none() {
+            // The former tenant of this id was another service: none of its flows may match.
+            reals.iter_mut().for_each(|real| real.epoch = (real.epoch + 1) & 0xf);
+        }
+        for real in &spec.reals {
+            self.add_real(&mut reals, real, same.is_some(), generation, spec.key)?;
+        }
+        let members: Arc<[Member]> = members(&reals).into();
+        let (members, table) = match same.filter(|old| old.members == members) {
+            Some(old) => (old.members.clone(), old.table.clone()),
+            None => {
+                let table = MaglevTable::build(self.previous.hash_key, &members).map(Arc::new);
+                (members, table)
+            }
+        };
+        let counters = match same {
+            Some(old) => old.counters.clone(),
+            None => Arc::new(PerWorker::new(self.workers)),
+        };
+        Ok(Service { key: spec.key, removed: None, reals, members, table, counters })
+    }
+
+    fn add_real(
+        &self,
+        reals: &mut Vec<Real>,
+        spec: &RealSpec,
+        same_service: bool,
+        generation: u64,
+        key: ServiceKey,
+    ) -> Result<(), BuildError> {
+        if let Some(path) = spec.path
+            && path.port.0 as usize >= self.interfaces
+        {
+            return Err(BuildError::NoSuchPort(key, spec.address, path.port));
+        }
+        let known = reals.iter().position(|real| same_service && real.address == spec.address);
+        let (slot, epoch, counters) = match known {
+            Some(slot) if reals[slot].removed.is_none() => {
+                return Err(BuildError::DuplicateReal(key, spec.address));
+            }
+            Some(slot) => (slot, reals[slot].epoch, reals[slot].counters.clone()),
+            None => {
+                let fresh = Arc::new(PerWorker::new(self.workers));
+                match oldest_tombstone(reals, generation, same_service) {
+                    Some(slot) => (slot, (reals[slot].epoch + 1) & 0xf, fresh),
+                    None if reals.len() < MAX_IDS => (reals.len(), 0, fresh),
+                    None => return Err(BuildError::TooManyReals(key)),
+                }
+            }
+        };
+        let state = match (spec.path, spec.weight) {
+            (None, _) => RealState::Down,
+            (Some(_), 0) => RealState::Draining,
+            (Some(_), _) => RealState::Up,
+        };
+        let path = spec.path.unwrap_or(Path { header: MacHeader::default(), port: PortId(0) });
+        let real =
+            Real { address: spec.address, weight: spec.weight, state, path, epoch, removed: None, counters };
+        if slot == reals.len() {
+            reals.push(real);
+        } else {
+            reals[slot] = real;
+        }
+        Ok(())
+    }
+}
+
+fn bury_real(real: &Real, generation: u64) -> Real {
+    Real {
+        address: real.address,
+        weight: real.weight,
+        state: RealState::Removed,
+        path: real.path,
+        epoch: real.epoch,
+        removed: real.removed.or(Some(generation)),
+        counters: real.counters.clone(),
+    }
+}
+
+/// The slot to give to a newcomer, once enough tombstones have gathered. Those of this very generation may
+/// still be claimed by a later specification and are left alone.
+fn oldest_tombstone(reals: &[Real], generation: u64, same_service: bool) -> Option<usize> {
+    let buried =
+        || reals.iter().enumerate().filter_map(|(slot, real)| real.removed.map(|removed| (removed, slot)));
+    if !same_service {
+        return buried().min().map(|(_, slot)| slot);
+    }
+    let old = || buried().filter(|&(removed, _)| removed < generation);
+    (old().count() > REAL_TOMBSTONES).then(|| old().min().map(|(_, slot)| slot)).flatten()
+}
+
+/// The id to give to a new service, once enough tombstones have gathered. One that is wanted again is left
+/// alone.
+fn oldest_grave(services: &[Service], wanted: &HashSet<ServiceKey>) -> Option<usize> {
+    services
+        .iter()
+        .enumerate()
+        .filter(|(_, service)| !wanted.contains(&service.key))
+        .filter_map(|(id, service)| service.removed.map(|removed| (removed, id)))
+        .min()
+        .map(|(_, id)| id)
+}
+
+/// Who takes new flows.
+fn members(reals: &[Real]) -> Vec<Member> {
+    reals
+        .iter()
+        .enumerate()
+        .filter(|(_, real)| real.state == RealState::Up)
+        .map(|(slot, real)| Member {
+            address: real.address,
+            weight: real.weight,
+            value: RealSlot(slot as u16).0,
+        })
+        .collect()
+}

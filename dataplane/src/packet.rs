@@ -1,0 +1,152 @@
+//! The facts about one packet that a decision needs, and the words they are made of.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An IPv4 or IPv6 address in one 128-bit word; IPv4 in its mapped form ::ffff:a.b.c.d
+/// (RFC 4291, section 2.5.5.2), so that keys and maps need no second shape.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Address(u128);
+
+const V4_MAPPED: u128 = 0xffff << 32;
+
+impl Address {
+    /// The address of four bytes in network order.
+    #[inline(always)]
+    pub const fn from_v4(bits: u32) -> Self {
+        Address(V4_MAPPED | bits as u128)
+    }
+
+    /// The 32 bits of an IPv4 address, host order.
+    #[inline(always)]
+    pub const fn v4(self) -> Option<u32> {
+        if self.0 >> 32 == V4_MAPPED >> 32 { Some(self.0 as u32) } else { None }
+    }
+
+    /// All 128 bits, host order.
+    #[inline(always)]
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// The 16 bytes in network order, as the XDP program's map has them.
+    pub const fn octets(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+}
+
+impl From<Ipv4Addr> for Address {
+    fn from(address: Ipv4Addr) -> Self {
+        Address::from_v4(address.to_bits())
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(a) => a.into(),
+            IpAddr::V6(a) => Address(a.to_bits()),
+        }
+    }
+}
+
+impl From<Address> for IpAddr {
+    fn from(address: Address) -> Self {
+        match address.v4() {
+            Some(bits) => IpAddr::V4(Ipv4Addr::from_bits(bits)),
+            None => IpAddr::V6(Ipv6Addr::from_bits(address.0)),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        IpAddr::from(*self).fmt(f)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A 48-bit Ethernet address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Transport protocols a service can have, as IP numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Protocol {
+    /// RFC 9293.
+    Tcp = 6,
+    /// RFC 768.
+    Udp = 17,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        })
+    }
+}
+
+/// The flags of a TCP header, RFC 9293 section 3.1; 0 for other protocols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TcpFlags(pub u8);
+
+impl TcpFlags {
+    /// No more data from the sender.
+    pub const FIN: TcpFlags = TcpFlags(0x01);
+    /// Synchronise sequence numbers.
+    pub const SYN: TcpFlags = TcpFlags(0x02);
+    /// Reset the connection.
+    pub const RST: TcpFlags = TcpFlags(0x04);
+    /// The acknowledgement field is significant.
+    pub const ACK: TcpFlags = TcpFlags(0x10);
+
+    /// Whether all flags of `other` are set.
+    #[inline(always)]
+    pub const fn has(self, other: TcpFlags) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// What `parse` found in a frame that may be forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet {
+    /// Source address.
+    pub src: Address,
+    /// Destination address: a VIP, if this is for a service.
+    pub dst: Address,
+    /// Source port.
+    pub src_port: u16,
+    /// Destination port.
+    pub dst_port: u16,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// TCP flags; empty for UDP.
+    pub flags: TcpFlags,
+    /// Offset of the IP header in the frame, bytes.
+    pub l3: u16,
+    /// Offset of the transport header in the frame, bytes.
+    pub l4: u16,
+    /// Offset just behind the IP packet; Ethernet padding may follow.
+    pub end: u16,
+}

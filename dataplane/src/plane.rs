@@ -1,0 +1,293 @@
+//! The dataplane as one thing: programs attached, sockets bound, workers running. Control and the benchmark
+//! harness hold a [`Dataplane`] and talk to it; they never touch a frame.
+//!
+//! There are as many workers as the interface with the fewest queues has; worker n of N has the queues n,
+//! n + N, n + 2N, ... of every interface, and one UMEM for all of them, so that a frame that came in on any of
+//! them leaves by any other without a copy.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use crate::clock::Clock;
+use crate::director::Director;
+use crate::flow::{FlowReader, FlowTable};
+use crate::forwarding::{ForwardingState, ServiceKey};
+use crate::hash::HashKey;
+use crate::packet::MacAddress;
+use crate::port::{Pool, PortId};
+use crate::publish::Publisher;
+use crate::stats::WorkerStats;
+use crate::worker::{AttachedPort, Idle, Worker};
+use crate::xsk::program::{MAX_QUEUES, OpenError, Program, SteerCounts, XdpMode};
+use crate::xsk::socket::Socket;
+use crate::xsk::umem::{Frame, Umem};
+
+/// An interface to take over. Its place in [`Setup::interfaces`] is its `PortId`.
+#[derive(Debug, Clone)]
+pub struct InterfaceSetup {
+    /// Name, for AF_XDP and messages.
+    pub name: String,
+    /// Kernel's index.
+    pub index: u32,
+    /// Its address.
+    pub mac: MacAddress,
+    /// Queues it receives and transmits on, both.
+    pub queues: u32,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// The device is virtual (veth, virtio, tap): senders may leave checksums to hardware.
+    pub complete_checksums: bool,
+}
+
+/// What a dataplane is made of.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Interfaces, at least one.
+    pub interfaces: Vec<InterfaceSetup>,
+    /// Core of worker 0, 1, ...; workers beyond the list take the machine's last cores downwards.
+    pub cores: Vec<usize>,
+    /// Flows one worker remembers.
+    pub flows_per_worker: usize,
+    /// Frames of UMEM for each (interface, queue).
+    pub frames_per_queue: u32,
+    /// What workers do when no frame comes.
+    pub idle: Idle,
+    /// Key of the scheduling hash.
+    pub hash_key: HashKey,
+}
+
+/// One worker, as control sees it.
+pub struct WorkerView {
+    /// Its counters.
+    pub stats: Arc<WorkerStats>,
+    /// Its flow table.
+    pub flows: FlowReader,
+    /// The core it was to be pinned to; none: the machine told of none.
+    pub core: Option<usize>,
+    /// Its (interface, queue) pairs, and whether each is zero-copy.
+    pub queues: Vec<QueueView>,
+}
+
+type Bound = (Vec<AttachedPort<Socket>>, Pool<Frame>, Vec<QueueView>);
+
+/// One socket of a worker.
+#[derive(Debug, Clone)]
+pub struct QueueView {
+    /// Index of the interface.
+    pub port: PortId,
+    /// Interface name.
+    pub interface: String,
+    /// Queue number.
+    pub queue: u32,
+    /// Mode of the XDP program.
+    pub mode: XdpMode,
+    /// Whether the kernel and the worker share the frames' memory.
+    pub zero_copy: bool,
+}
+
+/// A running dataplane. Dropping it stops the workers and detaches the programs.
+pub struct Dataplane {
+    programs: Vec<Program>,
+    publisher: Publisher<ForwardingState>,
+    workers: Vec<WorkerView>,
+    threads: Vec<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    wake: OwnedFd,
+}
+
+impl Dataplane {
+    /// Opens the interfaces and starts the workers. Nothing is steered to them yet: `publish` does that.
+    ///
+    /// Errors leave nothing behind.
+    pub fn open(setup: &Setup) -> Result<Self, OpenError> {
+        let mut programs = Vec::new();
+        for interface in &setup.interfaces {
+            if interface.queues == 0 {
+                return Err(OpenError::NoQueue { interface: interface.name.clone() });
+            }
+            programs.push(Program::attach(&interface.name, interface.index, interface.mac)?);
+        }
+        let mut plane = Dataplane {
+            programs,
+            publisher: Publisher::new(ForwardingState::empty(setup.hash_key)),
+            workers: Vec::new(),
+            threads: Vec::new(),
+            stop: Arc::new(AtomicBool::new(false)),
+            wake: event_fd().map_err(OpenError::Thread)?,
+        };
+        plane.start(setup)?;
+        Ok(plane)
+    }
+
+    fn start(&mut self, setup: &Setup) -> Result<(), OpenError> {
+        let count = setup.interfaces.iter().map(|i| i.queues.min(MAX_QUEUES)).min().unwrap_or(0);
+        let cores = placement(&setup.cores, count as usize);
+        // One secret for all tables of this boot: a flow has the same slot in each.
+        let boot_key = RandomState::new().hash_one("shunt");
+        let tables: Vec<FlowTable> =
+            (0..count).map(|_| FlowTable::new(setup.flows_per_worker, boot_key)).collect();
+        let readers: Vec<FlowReader> = tables.iter().map(FlowTable::reader).collect();
+        let clock = Clock::new();
+        for (n, table) in tables.into_iter().enumerate() {
+            let others =
+                readers.iter().enumerate().filter(|(i, _)| *i != n).map(|(_, r)| r.clone()).collect();
+            let stats = Arc::new(WorkerStats::default());
+            let director = Director::new(n, table, others, stats.clone());
+            let (ports, pool, queues) = self.bind(setup, n as u32, count)?;
+            let sockets: Vec<RawFd> = ports.iter().map(|attached| attached.port.fd()).collect();
+            // Fills the fill rings; only then may frames be steered to the sockets.
+            let worker = Worker::new(ports, pool, director, self.publisher.subscribe(), stats.clone());
+            for (view, socket) in queues.iter().zip(&sockets) {
+                self.programs[view.port.0 as usize]
+                    .set_socket(view.queue, *socket)
+                    .map_err(|reason| OpenError::Load { reason })?;
+            }
+            let core = cores.get(n).copied().flatten();
+            self.spawn(n, worker, sockets, core, setup.idle, clock)?;
+            self.workers.push(WorkerView { stats, flows: readers[n].clone(), core, queues });
+        }
+        Ok(())
+    }
+
+    /// The sockets of worker `n` of `count`, their frames, and what to show of them.
+    fn bind(&self, setup: &Setup, n: u32, count: u32) -> Result<Bound, OpenError> {
+        let mine: Vec<(PortId, &InterfaceSetup, XdpMode, u32)> = setup
+            .interfaces
+            .iter()
+            .zip(&self.programs)
+            .enumerate()
+            .flat_map(|(id, (interface, program))| {
+                let queues = (n..interface.queues.min(MAX_QUEUES)).step_by(count as usize);
+                queues.map(move |queue| (PortId(id as u8), interface, program.mode(), queue))
+            })
+            .collect();
+        let mtu = setup.interfaces.iter().map(|i| i.mtu).max().unwrap_or(0);
+        let (umem, frames) = Umem::new(setup.frames_per_queue * mine.len() as u32, mtu)?;
+        let (mut ports, mut queues) = (Vec::new(), Vec::new());
+        for (port, interface, mode, queue) in mine {
+            let socket = Socket::open(&umem, &interface.name, queue, setup.frames_per_queue, mode)?;
+            let (name, zero_copy) = (interface.name.clone(), socket.is_zero_copy());
+            queues.push(QueueView { port, interface: name, queue, mode, zero_copy });
+            let complete_checksums = interface.complete_checksums;
+            ports.push(AttachedPort { port: socket, interface: port, complete_checksums });
+        }
+        Ok((ports, Pool::new(frames), queues))
+    }
+
+    fn spawn(
+        &mut self,
+        n: usize,
+        worker: Worker<Socket>,
+        sockets: Vec<RawFd>,
+        core: Option<usize>,
+        idle: Idle,
+        clock: Clock,
+    ) -> Result<(), OpenError> {
+        let (stop, wake) = (self.stop.clone(), self.wake.as_raw_fd());
+        let thread = std::thread::Builder::new().name(format!("worker-{n}")).spawn(move || {
+            if let Some(id) = core {
+                core_affinity::set_for_current(core_affinity::CoreId { id });
+            }
+            let mut poll: Vec<libc::pollfd> = sockets
+                .iter()
+                .chain([&wake])
+                .map(|&fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
+                .collect();
+            worker.run(clock, idle, &stop, |timeout| {
+                // SAFETY: `poll` is an array of the length given.
+                unsafe { libc::poll(poll.as_mut_ptr(), poll.len() as libc::nfds_t, timeout) };
+            });
+        });
+        self.threads.push(thread.map_err(OpenError::Thread)?);
+        Ok(())
+    }
+
+    /// Makes `state` the forwarding state of every worker, and steers its services' frames to them. Frames of
+    /// a service that is gone are left to the kernel before workers stop knowing it; frames of a new one come
+    /// only when workers know it.
+    ///
+    /// Errors: the kernel's map of services is full or gone; what could be steered is.
+    pub fn publish(&mut self, state: ForwardingState) -> Result<(), String> {
+        let wanted: HashSet<ServiceKey> = state.services().map(|(_, service)| *service.key()).collect();
+        let mut result = Ok(());
+        for program in &mut self.programs {
+            result = result.and(program.unsteer_others(&wanted));
+        }
+        self.publisher.publish(state);
+        for program in &mut self.programs {
+            result = result.and(program.steer(&wanted));
+        }
+        result
+    }
+
+    /// The state published last.
+    pub fn state(&self) -> &Arc<ForwardingState> {
+        self.publisher.current()
+    }
+
+    /// Frees states that workers have handed back. Call now and then.
+    pub fn collect(&self) {
+        self.publisher.collect();
+    }
+
+    /// The workers.
+    pub fn workers(&self) -> &[WorkerView] {
+        &self.workers
+    }
+
+    /// The program on interface number `interface`.
+    pub fn program(&mut self, interface: usize) -> Option<&mut Program> {
+        self.programs.get_mut(interface)
+    }
+
+    /// What the XDP program counted on each interface.
+    pub fn steer_counts(&self) -> Vec<Result<SteerCounts, String>> {
+        self.programs.iter().map(Program::counts).collect()
+    }
+
+    /// Whether every worker thread still runs.
+    pub fn is_alive(&self) -> bool {
+        self.threads.iter().all(|thread| !thread.is_finished())
+    }
+}
+
+impl Drop for Dataplane {
+    fn drop(&mut self) {
+        // Frames go to the kernel again before the workers stop taking them.
+        self.programs.clear();
+        // Relaxed: see `Worker::run`.
+        self.stop.store(true, Ordering::Relaxed);
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: `one` is eight readable bytes, what an eventfd takes.
+        unsafe { libc::write(self.wake.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The core of each worker: as configured, else the machine's last cores downwards, leaving the first to
+/// control and the kernel as long as possible.
+fn placement(configured: &[usize], workers: usize) -> Vec<Option<usize>> {
+    let mut cores: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+    cores.sort_unstable();
+    cores.reverse();
+    (0..workers)
+        .map(|n| configured.get(n).copied().or_else(|| cores.get(n % cores.len().max(1)).copied()))
+        .collect()
+}
+
+fn event_fd() -> io::Result<OwnedFd> {
+    // SAFETY: eventfd takes no pointers; a result that is not negative is a new descriptor, owned here.
+    unsafe {
+        let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}

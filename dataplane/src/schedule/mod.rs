@@ -1,0 +1,5 @@
+//! Which real server a new flow gets. A closed set of schedulers, chosen when the state is built.
+
+pub mod maglev;
+
+pub use maglev::MaglevTable;

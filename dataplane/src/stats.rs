@@ -1,0 +1,149 @@
+//! Counters. Each has one writer, the worker it belongs to, and any number of readers; workers' counters are
+//! cache lines apart, so that counting costs a worker two plain moves and nobody else anything.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam::utils::CachePadded;
+
+use crate::verdict::DropReason;
+
+/// A single-writer counter or gauge.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; by the owning worker only.
+    #[inline(always)]
+    pub fn add(&self, n: u64) {
+        // No read-modify-write instruction: there is no other writer.
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Subtracts; by the owning worker only.
+    #[inline(always)]
+    pub fn sub(&self, n: u64) {
+        self.add(n.wrapping_neg());
+    }
+
+    /// Sets; by the owning worker only.
+    #[inline(always)]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    #[inline]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One `T` for each worker, each on its own cache lines.
+#[derive(Debug)]
+pub struct PerWorker<T>(Box<[CachePadded<T>]>);
+
+impl<T: Default> PerWorker<T> {
+    /// Zeroed counters for this many workers.
+    pub fn new(workers: usize) -> Self {
+        PerWorker((0..workers).map(|_| CachePadded::default()).collect())
+    }
+
+    /// Sum over the workers of what `field` picks.
+    pub fn total(&self, field: impl Fn(&T) -> &Counter) -> u64 {
+        self.0.iter().map(|counters| field(counters).value()).fold(0, u64::wrapping_add)
+    }
+}
+
+impl<T> Deref for PerWorker<T> {
+    type Target = [CachePadded<T>];
+
+    #[inline(always)]
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// What a service counts.
+#[derive(Debug, Default)]
+pub struct ServiceCounters {
+    /// Frames that were for this service, forwarded or not.
+    pub frames: Counter,
+    /// Their bytes, Ethernet header included.
+    pub bytes: Counter,
+    /// New flows.
+    pub flows: Counter,
+}
+
+/// What a real server counts.
+#[derive(Debug, Default)]
+pub struct RealCounters {
+    /// Frames forwarded to it.
+    pub frames: Counter,
+    /// Their bytes, Ethernet header included.
+    pub bytes: Counter,
+    /// New flows it was given.
+    pub flows: Counter,
+    /// Gauge: remembered flows that count as active.
+    pub active: Counter,
+    /// Gauge: remembered flows that do not.
+    pub inactive: Counter,
+}
+
+/// What a worker counts.
+#[derive(Debug, Default)]
+pub struct WorkerStats {
+    /// Frames received.
+    pub rx_frames: Counter,
+    /// Their bytes.
+    pub rx_bytes: Counter,
+    /// Frames forwarded.
+    pub tx_frames: Counter,
+    /// Their bytes.
+    pub tx_bytes: Counter,
+    /// Frames refused, by reason.
+    pub drops: [Counter; DropReason::ALL.len()],
+    /// Transport checksums completed for a sender that left them to hardware.
+    pub checksums_completed: Counter,
+    /// Bursts that had a frame.
+    pub bursts: Counter,
+    /// Turns of the loop.
+    pub turns: Counter,
+    /// Times the worker slept because nothing came.
+    pub sleeps: Counter,
+    /// Generation of the forwarding state in use.
+    pub generation: Counter,
+    /// Gauge: flows remembered.
+    pub flows: Counter,
+    /// Flows forgotten after their timeout.
+    pub flows_expired: Counter,
+    /// Flows that gave their place to a newcomer.
+    pub flows_evicted: Counter,
+    /// New flows the table had no place for: they live by the hash alone.
+    pub flows_refused: Counter,
+    /// Flows taken over from another worker's table.
+    pub flows_adopted: Counter,
+    /// Flows that moved because their real server was gone.
+    pub flows_moved: Counter,
+    /// Gauge: frames in nobody's hands but the worker's.
+    pub frames_free: Counter,
+    /// Gauge: frames lent to the kernel to receive into.
+    pub frames_filling: Counter,
+    /// Gauge: frames lent to the kernel to transmit.
+    pub frames_sending: Counter,
+    /// Frames of the UMEM in all.
+    pub frames_total: Counter,
+}
+
+impl WorkerStats {
+    /// Frames refused for this reason.
+    #[inline(always)]
+    pub fn drops(&self, reason: DropReason) -> &Counter {
+        &self.drops[reason as usize]
+    }
+
+    /// Frames refused in all.
+    pub fn drops_total(&self) -> u64 {
+        self.drops.iter().map(Counter::value).sum()
+    }
+}

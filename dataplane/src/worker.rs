@@ -1,0 +1,192 @@
+//! One pinned thread: subscribe, receive, direct, transmit, recycle, count. [`Worker::turn`] is one round of
+//! the loop and has no idea of threads, so tests drive it by hand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::clock::{Clock, Tick};
+use crate::director::{Director, Verdicts};
+use crate::forwarding::ForwardingState;
+use crate::port::{Burst, Pool, Port, PortId};
+use crate::publish::Subscriber;
+use crate::stats::WorkerStats;
+use crate::verdict::Verdict;
+
+/// The whole flow table is looked through for silent flows once in this many milliseconds.
+const AGE_PERIOD: u64 = 16_000;
+/// Most buckets looked through in one turn: with frames waiting (about 5 us), and without.
+const AGE_SLICE: usize = 128;
+const AGE_SLICE_IDLE: usize = 8192;
+/// Turns without a frame before the worker sleeps.
+const SPIN_TURNS: u32 = 200;
+/// Longest sleep in milliseconds, with something on its way (a transmission to reclaim) and without.
+const NAP: i32 = 1;
+const SLEEP: i32 = 100;
+
+/// A port and what is known about its far end.
+pub struct AttachedPort<P> {
+    /// The port.
+    pub port: P,
+    /// The interface it is a queue of.
+    pub interface: PortId,
+    /// Its device is virtual: senders may leave transport checksums to hardware that is not there.
+    pub complete_checksums: bool,
+}
+
+/// What a worker does when no frame comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Idle {
+    /// Spins for a moment, then sleeps until a frame comes.
+    #[default]
+    Adaptive,
+    /// Never sleeps.
+    Spin,
+}
+
+/// Runs frames of its ports to completion.
+pub struct Worker<P: Port> {
+    ports: Vec<AttachedPort<P>>,
+    /// Which of `ports` transmits on an interface.
+    egress: Vec<usize>,
+    pool: Pool<P::Frame>,
+    director: Director,
+    subscriber: Subscriber<ForwardingState>,
+    stats: Arc<WorkerStats>,
+    burst: Burst<P::Frame>,
+    verdicts: Verdicts,
+    aged: u64,
+}
+
+impl<P: Port> Worker<P> {
+    /// A worker for these ports, whose frames all come from `pool`. Fills the ports: frames may come in from
+    /// here on.
+    pub fn new(
+        ports: Vec<AttachedPort<P>>,
+        pool: Pool<P::Frame>,
+        director: Director,
+        subscriber: Subscriber<ForwardingState>,
+        stats: Arc<WorkerStats>,
+    ) -> Self {
+        stats.frames_total.set(pool.total() as u64);
+        let interfaces = ports.iter().map(|p| p.interface.0 as usize + 1).max().unwrap_or(0);
+        let egress = (0..interfaces)
+            .map(|i| ports.iter().position(|p| p.interface.0 as usize == i).unwrap_or_default())
+            .collect();
+        let mut worker = Worker {
+            ports,
+            egress,
+            pool,
+            director,
+            subscriber,
+            stats,
+            burst: Burst::new(),
+            verdicts: Verdicts::new(),
+            aged: 0,
+        };
+        worker.recycle();
+        worker
+    }
+
+    /// One round: a burst from each port, decided and sent on its way. `now`: milliseconds since the start.
+    /// Returns the number of frames received.
+    pub fn turn(&mut self, now: u64) -> usize {
+        let tick = Tick::from_millis(now);
+        let mut received = 0;
+        for ingress in 0..self.ports.len() {
+            received += self.burst(ingress, tick);
+        }
+        self.recycle();
+        self.age(now, tick, received == 0);
+        self.stats.turns.add(1);
+        received
+    }
+
+    fn burst(&mut self, ingress: usize, tick: Tick) -> usize {
+        let AttachedPort { port, complete_checksums, .. } = &mut self.ports[ingress];
+        port.receive(&mut self.burst);
+        // After receiving: a frame steered here because of a new state also meets that state.
+        let state = self.subscriber.current();
+        let received = self.burst.len();
+        if received == 0 {
+            return 0;
+        }
+        self.stats.bursts.add(1);
+        self.director.direct(state, &mut self.burst, *complete_checksums, tick, &mut self.verdicts);
+        for (frame, verdict) in self.burst.drain(..).zip(&self.verdicts) {
+            let bytes = frame.as_ref().len() as u64;
+            self.stats.rx_frames.add(1);
+            self.stats.rx_bytes.add(bytes);
+            match *verdict {
+                Verdict::Forward(PortId(interface)) => {
+                    self.stats.tx_frames.add(1);
+                    self.stats.tx_bytes.add(bytes);
+                    self.ports[self.egress[interface as usize]].port.transmit(frame);
+                }
+                Verdict::Drop(reason) => {
+                    self.stats.drops(reason).add(1);
+                    self.pool.give(frame);
+                }
+            }
+        }
+        received
+    }
+
+    fn recycle(&mut self) {
+        let (mut filling, mut sending) = (0, 0);
+        for AttachedPort { port, .. } in &mut self.ports {
+            port.turn(&mut self.pool);
+            let census = port.census();
+            filling += census.filling as u64;
+            sending += census.sending as u64;
+        }
+        self.stats.frames_free.set(self.pool.free() as u64);
+        self.stats.frames_filling.set(filling);
+        self.stats.frames_sending.set(sending);
+    }
+
+    /// Looks through the share of the flow table that the time since the last turn asks for.
+    fn age(&mut self, now: u64, tick: Tick, idle: bool) {
+        let buckets = self.director.flows().buckets();
+        let due = (buckets as u64 * now.saturating_sub(self.aged) / AGE_PERIOD) as usize;
+        if due > 0 {
+            let state = self.subscriber.current();
+            self.director.age(state, due.min(if idle { AGE_SLICE_IDLE } else { AGE_SLICE }), tick);
+            self.stats.generation.set(state.generation());
+            self.aged = now;
+        }
+    }
+
+    /// Turns until `stop`; when idle calls `wait` with the longest time to sleep, in milliseconds.
+    pub fn run(mut self, clock: Clock, idle: Idle, stop: &AtomicBool, mut wait: impl FnMut(i32)) {
+        let mut empty_turns = 0;
+        // Relaxed: nothing else is read because of it.
+        while !stop.load(Ordering::Relaxed) {
+            if self.turn(clock.millis()) > 0 {
+                empty_turns = 0;
+                continue;
+            }
+            empty_turns += 1;
+            if idle == Idle::Adaptive && empty_turns >= SPIN_TURNS {
+                self.stats.sleeps.add(1);
+                wait(if self.ports.iter().any(|p| p.port.is_busy()) { NAP } else { SLEEP });
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    /// Its port number `n`.
+    pub fn port(&mut self, n: usize) -> Option<&mut P> {
+        self.ports.get_mut(n).map(|attached| &mut attached.port)
+    }
+
+    /// The worker's director.
+    pub fn director(&self) -> &Director {
+        &self.director
+    }
+
+    /// Its counters.
+    pub fn stats(&self) -> &Arc<WorkerStats> {
+        &self.stats
+    }
+}

@@ -1,0 +1,10 @@
+//! AF_XDP in safe types, on xsk-rs (Documentation/networking/af_xdp.rst). All `unsafe` of the packet path is
+//! in this folder; each block is one operation on a ring or on frame memory.
+//!
+//! `umem` is the memory and its frames, `socket` a bound socket with its four rings, `options` what is set and
+//! read back with setsockopt, `program` the XDP program that steers frames to the sockets.
+
+pub mod options;
+pub mod program;
+pub mod socket;
+pub mod umem;

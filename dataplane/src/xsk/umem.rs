@@ -1,0 +1,113 @@
+//! Frame memory shared with the kernel, and the frames it is cut into.
+
+use std::num::NonZeroU32;
+use std::ptr::NonNull;
+
+use xsk_rs::FrameDesc;
+use xsk_rs::config::{FrameSize, QueueSize, UmemConfig};
+
+use crate::xsk::program::OpenError;
+
+/// Bytes the kernel keeps free before the data of a received frame (XDP_PACKET_HEADROOM).
+const XDP_HEADROOM: u32 = 256;
+
+/// A move-only frame of a [`Umem`]: owning it is the right to touch its bytes, for while the kernel has a
+/// frame there is no `Frame` for it.
+pub struct Frame {
+    desc: FrameDesc,
+    /// Where the UMEM begins. Mapped as long as a socket of the UMEM is open; frames live in the worker that
+    /// owns these sockets.
+    base: NonNull<u8>,
+}
+
+// SAFETY: a frame is an exclusive claim on its bytes; which thread exercises it does not matter.
+unsafe impl Send for Frame {}
+
+impl Frame {
+    /// A frame that a ring just handed over.
+    ///
+    /// # Safety
+    ///
+    /// `desc` must be of the UMEM that begins at `base` and must have been consumed from one of its RX or
+    /// completion rings, so that neither the kernel nor another `Frame` claims it.
+    #[inline(always)]
+    pub(super) unsafe fn from_ring(desc: FrameDesc, base: NonNull<u8>) -> Self {
+        Frame { desc, base }
+    }
+
+    /// Gives up the claim, to hand the frame to a ring.
+    #[inline(always)]
+    pub(super) fn into_ring(self) -> FrameDesc {
+        self.desc
+    }
+}
+
+impl AsRef<[u8]> for Frame {
+    #[inline(always)]
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the kernel wrote a descriptor within the UMEM, whose mapping outlives the frame, and
+        // `self` is the only claim on it (see `from_ring`).
+        unsafe {
+            std::slice::from_raw_parts(self.base.as_ptr().add(self.desc.addr()), self.desc.lengths().data())
+        }
+    }
+}
+
+impl AsMut<[u8]> for Frame {
+    #[inline(always)]
+    fn as_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `as_ref`; `&mut self` makes the access exclusive.
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                self.base.as_ptr().add(self.desc.addr()),
+                self.desc.lengths().data(),
+            )
+        }
+    }
+}
+
+/// The memory of one worker's frames.
+pub struct Umem {
+    pub(super) umem: xsk_rs::Umem,
+    pub(super) base: NonNull<u8>,
+    pub(super) ring_size: QueueSize,
+}
+
+// SAFETY: `base` is only an address; access goes through `Frame`.
+unsafe impl Send for Umem {}
+
+impl Umem {
+    /// `count` frames with room for packets of `mtu` bytes, and all of them as free frames.
+    ///
+    /// Errors: the memory cannot be had or locked.
+    pub fn new(count: u32, mtu: u32) -> Result<(Self, Vec<Frame>), OpenError> {
+        let fail = |reason: String| OpenError::Umem { frames: count, reason };
+        // Every ring at least as large as the number of frames: no ring can overflow.
+        let ring_size = QueueSize::new(count.next_power_of_two()).map_err(|e| fail(e.to_string()))?;
+        // Ethernet header and two VLAN tags come on top of the MTU.
+        let needed = (XDP_HEADROOM + mtu + 14 + 8).next_power_of_two().clamp(2048, 4096);
+        let config = UmemConfig::builder()
+            .frame_size(FrameSize::new(needed).map_err(|e| fail(e.to_string()))?)
+            .fill_queue_size(ring_size)
+            .comp_queue_size(ring_size)
+            .build()
+            .map_err(|e| fail(e.to_string()))?;
+        let count = NonZeroU32::new(count).ok_or_else(|| fail("no frames".into()))?;
+        let (umem, descs) = xsk_rs::Umem::new(config, count, false).map_err(|e| fail(with_source(&e)))?;
+        let Some(first) = descs.first() else { return Err(fail("no frames".into())) };
+        // SAFETY: `first` is a frame of this UMEM and no ring has it yet.
+        let base = unsafe { umem.data(first).contents().as_ptr().sub(first.addr()) };
+        let base = NonNull::new(base.cast_mut()).ok_or_else(|| fail("null mapping".into()))?;
+        // SAFETY: fresh descriptors of this UMEM, one frame each; no ring has them.
+        let frames = descs.into_iter().map(|desc| unsafe { Frame::from_ring(desc, base) }).collect();
+        Ok((Umem { umem, base, ring_size }, frames))
+    }
+}
+
+/// An error and what caused it, in one line.
+pub(super) fn with_source(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
