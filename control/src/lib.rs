@@ -1,4 +1,16 @@
 //! The director as a library: configuration, health, neighbours, administration.
 
+pub mod address;
+pub mod admin;
+pub mod compile;
 pub mod config;
+pub mod error;
+pub mod health;
+pub mod link;
 pub mod model;
+pub mod neighbor;
+pub mod netlink;
+pub mod rights;
+pub mod route;
+pub mod supervisor;
+pub mod survey;

@@ -1,2 +1,148 @@
-//! Arguments only.
-fn main() {}
+//! Arguments only: what is done with them is in the library.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use shunt::admin::protocol::{Answer, DEFAULT_LIMIT, Request, What};
+use shunt::admin::{client, table};
+use shunt::supervisor::{self, Options};
+use shunt::{config, error};
+use tracing_subscriber::EnvFilter;
+
+/// A layer-4 director: direct server return over AF_XDP, with health checks and VIP ownership, in one program.
+///
+/// Exit codes: 0 done, 1 the answer is no, 2 usage.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+#[derive(Args)]
+struct Daemon {
+    /// The daemon's admin socket [env: SHUNT_SOCKET] [default: /run/shunt/shunt.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the director in the foreground
+    Run {
+        /// The configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Validate a configuration: every fault as FILE:LINE:COLUMN: message
+    Check {
+        /// The configuration
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Show what a running director does
+    Show {
+        /// What to show
+        #[arg(value_enum)]
+        what: What,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// Most flows listed
+        #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
+        limit: usize,
+    },
+    /// Make a running director read its configuration again
+    Reload,
+}
+
+impl Daemon {
+    fn socket(self) -> PathBuf {
+        self.socket
+            .or_else(|| std::env::var_os("SHUNT_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from))
+            .unwrap_or_else(|| PathBuf::from("/run/shunt/shunt.sock"))
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let socket = cli.daemon.socket();
+    let done = match cli.command {
+        Command::Run { config } => run(Options { config, socket }),
+        Command::Check { file } => check(&file),
+        Command::Show { what, json, limit } => {
+            ask(&socket, Request::Show { what, limit }).and_then(|answer| print(what, &answer, json))
+        }
+        Command::Reload => ask(&socket, Request::Reload)
+            .and_then(|answer| out(&format!("{}\n", answer.data.as_str().unwrap_or_default()))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_env("SHUNT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the control thread cannot be set up")?;
+    runtime.block_on(supervisor::run(&options)).map_err(|error| match error {
+        // Its lines are FILE:LINE:COLUMN: already.
+        error::Error::Config(faults) => {
+            anyhow::anyhow!(faults.render(std::io::stderr().is_terminal()).trim_end().to_owned())
+        }
+        error => anyhow::anyhow!("shunt: {error}"),
+    })
+}
+
+fn check(file: &std::path::Path) -> anyhow::Result<()> {
+    let color = std::io::stderr().is_terminal();
+    match config::load(file) {
+        Ok(loaded) => {
+            eprint!("{}", loaded.warnings.render(color));
+            let reals: usize = loaded.model.services.iter().map(|service| service.reals.len()).sum();
+            let services = loaded.model.services.len();
+            out(&format!("{}: valid: {services} services, {reals} real servers\n", file.display()))
+        }
+        Err(faults) => anyhow::bail!("{}{}", faults.render(color), faults.summary()),
+    }
+}
+
+fn ask(socket: &std::path::Path, request: Request) -> anyhow::Result<Answer> {
+    let answer = client::ask(socket, request).map_err(anyhow::Error::msg)?;
+    match answer.error {
+        Some(why) => anyhow::bail!(why),
+        None => Ok(answer),
+    }
+}
+
+fn print(what: What, answer: &Answer, json: bool) -> anyhow::Result<()> {
+    match json {
+        true => out(&format!("{:#}\n", answer.data)),
+        false => out(&table::render(what, &answer.data)),
+    }
+}
+
+/// Prints; that the reader has seen enough (`| head`) is no error.
+fn out(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("stdout"),
+    }
+}

@@ -35,14 +35,15 @@ pub fn is_valid(header: &[u8]) -> bool {
 }
 
 /// Decrements the TTL of the IPv4 header at `l3` and updates its checksum incrementally (RFC 1624,
-/// equation 3: HC' = ~(~HC + ~m + m'); here m' = m - 0x0100, so 0x0100 is added with end-around carry).
+/// equation 3: HC' = ~(~HC + ~m + m'); here m' = m - 0x0100, so 0x0100 is added with end-around carry, and
+/// all ones become zero, as in a full computation). `parse` has refused TTLs of 0 and 1.
 #[inline(always)]
 pub fn decrement_ttl(frame: &mut [u8], l3: usize) {
     let Some(header) = frame[l3..].first_chunk_mut::<20>() else { return };
-    header[8] -= 1;
+    header[8] = header[8].wrapping_sub(1);
     let old = u16::from_be_bytes([header[10], header[11]]) as u32;
     let new = old + 0x0100;
-    [header[10], header[11]] = ((new + (new >> 16)) as u16).to_be_bytes();
+    [header[10], header[11]] = ((new + (new >= 0xffff) as u32) as u16).to_be_bytes();
 }
 
 /// Completes a transport checksum that the sender left to hardware.
@@ -118,6 +119,7 @@ mod tests {
             decrement_ttl(&mut header, 0);
             prop_assert_eq!(header[8], ttl - 1);
             prop_assert!(is_valid(&header), "checksum {:02x?}", &header[10..12]);
+            prop_assert_ne!(&header[10..12], &[0xff, 0xff], "RFC 1624, section 3");
         }
     }
 }

@@ -116,7 +116,7 @@ impl Director {
         counters.frames.add(1);
         counters.bytes.add(bytes);
         let real = match self.flows.find(candidate.slot, candidate.key) {
-            Some((position, flow)) => match service.holder(&flow) {
+            Some((position, flow)) => match service.holder(flow.real, flow.epoch) {
                 Some(real) if !reopens(&flow, &candidate.packet) => {
                     self.keep(real, position, candidate, flow, now);
                     real
@@ -159,7 +159,7 @@ impl Director {
         now: Tick,
     ) -> Result<&'s Real, DropReason> {
         let (slot, real) = scheduled(service, candidate.hash)?;
-        if let Some(former) = service.tenant(&flow) {
+        if let Some(former) = service.tenant(flow.real, flow.epoch) {
             self.gauge(former, flow.state).sub(1);
         }
         if !reopens(&flow, &candidate.packet) {
@@ -210,7 +210,7 @@ impl Director {
             return None;
         }
         let flow = self.others.iter().find_map(|other| other.find(candidate.hash, candidate.key))?;
-        service.holder(&flow).map(|real| (flow.real, real))
+        service.holder(flow.real, flow.epoch).map(|real| (flow.real, real))
     }
 
     /// Forgets flows that were silent for too long, in the next `buckets` buckets of the table.
@@ -218,7 +218,7 @@ impl Director {
         let (worker, expired) = (self.worker, &self.stats.flows_expired);
         self.flows.age(buckets, now, &self.timeouts, |service, flow| {
             expired.add(1);
-            if let Some(real) = state.service(service).and_then(|service| service.tenant(&flow)) {
+            if let Some(real) = tenant(state, service, &flow) {
                 gauge(worker, real, flow.state).sub(1);
             }
         });
@@ -231,7 +231,7 @@ impl Director {
     }
 
     fn forget(&self, state: &ForwardingState, service: ServiceId, flow: Flow) {
-        if let Some(real) = state.service(service).and_then(|service| service.tenant(&flow)) {
+        if let Some(real) = tenant(state, service, &flow) {
             self.gauge(real, flow.state).sub(1);
         }
     }
@@ -246,6 +246,11 @@ impl Director {
     fn gauge<'r>(&self, real: &'r Real, state: FlowState) -> &'r Counter {
         gauge(self.worker, real, state)
     }
+}
+
+/// Whose flow it is, as far as that is still known.
+fn tenant<'s>(state: &'s ForwardingState, service: ServiceId, flow: &Flow) -> Option<&'s Real> {
+    state.service(service)?.tenant(flow.real, flow.epoch)
 }
 
 #[inline(always)]

@@ -1,19 +1,27 @@
 #![doc = include_str!("../README.md")]
 
-pub mod checksum;
-pub mod clock;
-pub mod director;
-pub mod flow;
-pub mod forwarding;
-pub mod hash;
-pub mod packet;
-pub mod parse;
+// The module order of the README, top down: a module uses only what stands below its own group.
 pub mod plane;
-pub mod port;
-pub mod publish;
+
+pub mod worker;
+
+pub mod director;
+pub mod xsk;
+
+pub mod flow;
+
+pub mod forwarding;
+
+pub mod parse;
 pub mod rewrite;
 pub mod schedule;
 pub mod stats;
+
+pub mod checksum;
+pub mod hash;
 pub mod verdict;
-pub mod worker;
-pub mod xsk;
+
+pub mod clock;
+pub mod packet;
+pub mod port;
+pub mod publish;

@@ -44,7 +44,8 @@ fn ipv4(frame: &[u8], l3: usize) -> Result<Packet, DropReason> {
     if l4 > frame.len() {
         return Err(DropReason::FrameTruncated);
     }
-    if end < l4 || end > frame.len() {
+    // Offsets are 16 bits wide.
+    if end < l4 || end > frame.len().min(u16::MAX as usize) {
         return Err(DropReason::IpTotalLengthBad);
     }
     if !checksum::is_valid(&frame[l3..l4]) {

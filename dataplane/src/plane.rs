@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Tick};
 use crate::director::Director;
 use crate::flow::{FlowReader, FlowTable};
 use crate::forwarding::{ForwardingState, ServiceKey};
@@ -98,6 +98,7 @@ pub struct Dataplane {
     threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     wake: OwnedFd,
+    clock: Clock,
 }
 
 impl Dataplane {
@@ -119,6 +120,7 @@ impl Dataplane {
             threads: Vec::new(),
             stop: Arc::new(AtomicBool::new(false)),
             wake: event_fd().map_err(OpenError::Thread)?,
+            clock: Clock::new(),
         };
         plane.start(setup)?;
         Ok(plane)
@@ -132,7 +134,6 @@ impl Dataplane {
         let tables: Vec<FlowTable> =
             (0..count).map(|_| FlowTable::new(setup.flows_per_worker, boot_key)).collect();
         let readers: Vec<FlowReader> = tables.iter().map(FlowTable::reader).collect();
-        let clock = Clock::new();
         for (n, table) in tables.into_iter().enumerate() {
             let others =
                 readers.iter().enumerate().filter(|(i, _)| *i != n).map(|(_, r)| r.clone()).collect();
@@ -148,7 +149,7 @@ impl Dataplane {
                     .map_err(|reason| OpenError::Load { reason })?;
             }
             let core = cores.get(n).copied().flatten();
-            self.spawn(n, worker, sockets, core, setup.idle, clock)?;
+            self.spawn(n, worker, sockets, core, setup.idle)?;
             self.workers.push(WorkerView { stats, flows: readers[n].clone(), core, queues });
         }
         Ok(())
@@ -186,9 +187,8 @@ impl Dataplane {
         sockets: Vec<RawFd>,
         core: Option<usize>,
         idle: Idle,
-        clock: Clock,
     ) -> Result<(), OpenError> {
-        let (stop, wake) = (self.stop.clone(), self.wake.as_raw_fd());
+        let (stop, wake, clock) = (self.stop.clone(), self.wake.as_raw_fd(), self.clock);
         let thread = std::thread::Builder::new().name(format!("worker-{n}")).spawn(move || {
             if let Some(id) = core {
                 core_affinity::set_for_current(core_affinity::CoreId { id });
@@ -228,6 +228,11 @@ impl Dataplane {
     /// The state published last.
     pub fn state(&self) -> &Arc<ForwardingState> {
         self.publisher.current()
+    }
+
+    /// The workers' time.
+    pub fn now(&self) -> Tick {
+        Tick::from_millis(self.clock.millis())
     }
 
     /// Frees states that workers have handed back. Call now and then.

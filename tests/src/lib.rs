@@ -1,1 +1,40 @@
-//! Under construction.
+#![doc = include_str!("../README.md")]
+
+pub mod address;
+pub mod capture;
+pub mod checksum;
+pub mod client;
+pub mod craft;
+pub mod director;
+pub mod echo;
+pub mod expect;
+pub mod frame;
+pub mod host;
+pub mod lab;
+pub mod link;
+pub mod log;
+pub mod namespace;
+pub mod packet_socket;
+pub mod payload;
+pub mod privilege;
+pub mod process;
+mod spawner;
+pub mod sweep;
+mod topology;
+pub mod twin;
+pub mod wait;
+pub mod watch;
+pub mod webserver;
+
+pub use address::Mac;
+pub use capture::Capture;
+pub use client::{Answer, Client};
+pub use director::Director;
+pub use frame::Frame;
+pub use host::{Host, Leg};
+pub use lab::{Lab, LabBuilder, VipHolding};
+pub use namespace::Namespace;
+pub use packet_socket::PacketSocket;
+pub use process::Process;
+pub use watch::Watch;
+pub use webserver::WebServer;

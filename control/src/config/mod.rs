@@ -1,1 +1,60 @@
-//! Under construction.
+//! Configuration: from the file that an operator wrote to the [`Model`](crate::model::Model), or to everything that is
+//! wrong with it, in one go.
+//!
+//! The path, one module a step: [`source`] (bytes -> text with lines), [`mod@format`] (which format is it), `file` (TOML ->
+//! what was typed, with `syntax`, `shape` and `keys`), [`resolve`] (what was typed -> what it means). [`error`] is what
+//! comes out when a step finds a fault; [`location`] leads from the model back to the file.
+//!
+//! *Invariants*
+//! - No input makes this panic (tested with random bytes).
+//! - A model that comes out of here is valid; see [`crate::model`].
+
+pub mod defaults;
+pub mod error;
+mod file;
+pub mod format;
+mod keys;
+pub mod location;
+pub mod resolve;
+mod shape;
+pub mod source;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use error::{Fault, Faults, Severity};
+pub use format::Format;
+pub use location::{Locations, Place};
+pub use resolve::Loaded;
+pub use source::Source;
+pub use write::to_toml;
+
+/// Reads, parses and resolves the file at `path`.
+///
+/// # Errors
+/// Everything that is wrong with it, warnings included; each fault has its place in the file.
+pub fn load(path: &Path) -> Result<Loaded, Faults> {
+    load_source(Source::read(path)?)
+}
+
+/// Parses and resolves `text`; faults call it `name`.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(name: &str, text: &str) -> Result<Loaded, Faults> {
+    load_source(Source::from_bytes(name, text.as_bytes().to_vec())?)
+}
+
+fn load_source(source: Source) -> Result<Loaded, Faults> {
+    match Format::detect(source.text()) {
+        Format::Native => {
+            let reading = file::read(&source);
+            resolve::resolve(Arc::new(source), reading)
+        }
+        Format::Keepalived { line } => Err(format::unsupported(&source, line).into()),
+    }
+}

@@ -4,7 +4,8 @@
 //! *Invariants* (checked by `config::resolve`, relied on everywhere):
 //! - a (VIP, protocol, port) occurs once; a real server occurs once in a service;
 //! - a service has one address family; a real server is never one of the VIPs;
-//! - `interfaces` is not empty and has no duplicates.
+//! - `interfaces` is not empty and has no duplicates;
+//! - a check's timeout is at most its interval, its rise and fall are at least 1, ports are not 0.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::flow::Flow;
 use crate::forwarding::real::{Real, RealSlot, RealState};
 use crate::hash::HashKey;
 use crate::packet::{Address, Protocol};
@@ -68,16 +67,16 @@ impl Service {
         self.table.as_ref().map(|table| RealSlot(table.pick(hash)))
     }
 
-    /// The real server of a remembered flow, if it still serves old flows.
+    /// Tenant `epoch` of a slot, as a flow remembers it, if it still serves old flows.
     #[inline(always)]
-    pub fn holder(&self, flow: &Flow) -> Option<&Real> {
-        self.tenant(flow).filter(|real| matches!(real.state, RealState::Up | RealState::Draining))
+    pub fn holder(&self, slot: RealSlot, epoch: u8) -> Option<&Real> {
+        self.tenant(slot, epoch).filter(|real| matches!(real.state, RealState::Up | RealState::Draining))
     }
 
-    /// The real server of a remembered flow, whatever its state; none if its slot has a new tenant.
+    /// Tenant `epoch` of a slot, whatever its state; none if the slot has another tenant by now.
     #[inline(always)]
-    pub fn tenant(&self, flow: &Flow) -> Option<&Real> {
-        self.reals.get(flow.real.0 as usize).filter(|real| real.epoch == flow.epoch)
+    pub fn tenant(&self, slot: RealSlot, epoch: u8) -> Option<&Real> {
+        self.real(slot).filter(|real| real.epoch == epoch)
     }
 
     /// The real server in a slot.

@@ -1,0 +1,40 @@
+//! The command line's end of the admin socket.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::admin::protocol::{Answer, Envelope, Request, VERSION};
+
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks the daemon.
+///
+/// # Errors
+/// Why there is no answer, and what to do.
+pub fn ask(socket: &Path, request: Request) -> Result<Answer, String> {
+    let shown = socket.display();
+    let stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!(
+            "no shunt runs at {shown}: start one with `shunt run --config FILE`, or name its socket with --socket PATH \
+             or SHUNT_SOCKET"
+        ),
+        ErrorKind::PermissionDenied => format!("{shown}: permission denied: run this as the user of the daemon"),
+        _ => format!("{shown}: {error}"),
+    })?;
+    exchange(stream, &Envelope { version: VERSION, request })
+        .map_err(|error| format!("{shown}: the daemon did not answer: {error}"))
+}
+
+fn exchange(mut stream: UnixStream, envelope: &Envelope) -> io::Result<Answer> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut text = serde_json::to_vec(envelope)?;
+    text.push(b'\n');
+    stream.write_all(&text)?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(serde_json::from_str(&line)?)
+}

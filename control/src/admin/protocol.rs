@@ -1,0 +1,110 @@
+//! What is said over the admin socket: one JSON object a line, a request and then its answer.
+//!
+//! ```text
+//! -> {"version":1,"command":"show","what":"services"}
+//! <- {"ok":true,"data":{...}}
+//! -> {"version":1,"command":"reload"}
+//! <- {"ok":false,"error":"director.toml:3:8: error: ..."}
+//! ```
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Version of the protocol; a daemon refuses others.
+pub const VERSION: u32 = 1;
+/// Longest request, bytes.
+pub const MAX_REQUEST: usize = 64 * 1024;
+/// Flows shown unless asked for more.
+pub const DEFAULT_LIMIT: usize = 1000;
+
+/// A request with its version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// [`VERSION`] of whoever asks.
+    pub version: u32,
+    /// What is asked.
+    #[serde(flatten)]
+    pub request: Request,
+}
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "lowercase")]
+pub enum Request {
+    /// A view of the running director.
+    Show {
+        /// Which.
+        what: What,
+        /// Most rows of a listing that may be long (flows).
+        #[serde(default = "default_limit")]
+        limit: usize,
+    },
+    /// Read the configuration again.
+    Reload,
+}
+
+fn default_limit() -> usize {
+    DEFAULT_LIMIT
+}
+
+/// What can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// Virtual services: how many real servers are up, traffic, flows.
+    Services,
+    /// Real servers: state and why, MAC address, traffic, flows.
+    Reals,
+    /// Flows that workers remember.
+    Flows,
+    /// Health checks and their last results.
+    Health,
+    /// Workers: queues, mode, traffic, where their frames are.
+    Workers,
+    /// Frames refused, by reason.
+    Drops,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Whether it was done.
+    pub ok: bool,
+    /// What was asked for.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub data: Value,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Answer {
+    /// Done; here is what was asked for.
+    pub fn data(data: Value) -> Self {
+        Answer { ok: true, data, error: None }
+    }
+
+    /// Done; in words.
+    pub fn text(text: String) -> Self {
+        Answer::data(Value::String(text))
+    }
+
+    /// Not done, and why.
+    pub fn error(why: String) -> Self {
+        Answer { ok: false, data: Value::Null, error: Some(why) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_the_json_of_the_docs() {
+        let show: Envelope =
+            serde_json::from_str(r#"{"version":1,"command":"show","what":"services"}"#).unwrap();
+        assert_eq!(show.request, Request::Show { what: What::Services, limit: DEFAULT_LIMIT });
+        let reload = serde_json::to_string(&Envelope { version: VERSION, request: Request::Reload }).unwrap();
+        assert_eq!(reload, r#"{"version":1,"command":"reload"}"#);
+    }
+}

@@ -1,0 +1,271 @@
+//! What there is to see of a running director, as JSON. These shapes are the `--json` output: keys are added, never
+//! renamed or removed, within a protocol version.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde_json::{Value, json};
+use shunt_dataplane::clock::TICKS_PER_SECOND;
+use shunt_dataplane::forwarding::{Real, RealState, Service};
+use shunt_dataplane::packet::Address;
+use shunt_dataplane::plane::Dataplane;
+use shunt_dataplane::stats::WorkerStats;
+use shunt_dataplane::verdict::DropReason;
+
+use crate::admin::protocol::What;
+use crate::compile::{Inputs, Standing, compiled_key};
+use crate::health::Status;
+use crate::model::{Model, RealServer, VirtualService};
+
+/// What is shown comes from here.
+pub struct Facts<'a> {
+    /// Configuration, health, neighbours.
+    pub inputs: Inputs<'a>,
+    /// Counters and tables.
+    pub plane: &'a Dataplane,
+    /// Whether the start is over.
+    pub is_ready: bool,
+}
+
+/// One view; `limit`: most flows listed.
+pub fn show(what: What, limit: usize, facts: &Facts<'_>) -> Value {
+    let (name, rows) = match what {
+        What::Services => ("services", facts.services()),
+        What::Reals => ("reals", facts.reals()),
+        What::Flows => return facts.flows(limit),
+        What::Health => ("health", facts.health()),
+        What::Workers => ("workers", facts.workers()),
+        What::Drops => ("drops", facts.drops()),
+    };
+    let mut view = facts.header();
+    view[name] = rows;
+    if what == What::Workers {
+        view["interfaces"] = facts.interfaces();
+    }
+    view
+}
+
+impl Facts<'_> {
+    fn header(&self) -> Value {
+        json!({ "generation": self.plane.state().generation(), "ready": self.is_ready })
+    }
+
+    fn model(&self) -> &Model {
+        self.inputs.model
+    }
+
+    fn services(&self) -> Value {
+        self.model().services.iter().map(|service| self.service(service)).collect()
+    }
+
+    fn service(&self, service: &VirtualService) -> Value {
+        let key = &service.key;
+        let mut row = json!({
+            "vip": key.vip,
+            "port": key.port,
+            "protocol": key.protocol.to_string(),
+            "scheduler": service.scheduler.to_string(),
+            "reals": service.reals.len(),
+        });
+        if let Some(compiled) = self.compiled(service) {
+            let of_state = |state| compiled.reals().filter(|(_, real)| real.state() == state).count();
+            row["up"] = of_state(RealState::Up).into();
+            row["draining"] = of_state(RealState::Draining).into();
+            let counters = compiled.counters();
+            row["frames"] = counters.total(|c| &c.frames).into();
+            row["bytes"] = counters.total(|c| &c.bytes).into();
+            row["flows"] = counters.total(|c| &c.flows).into();
+            let sum = |field: fn(&Real) -> u64| compiled.reals().map(|(_, real)| field(real)).sum::<u64>();
+            row["active"] = sum(|real| real.counters().total(|c| &c.active)).into();
+            row["inactive"] = sum(|real| real.counters().total(|c| &c.inactive)).into();
+        }
+        row
+    }
+
+    fn reals(&self) -> Value {
+        let services = self.model().services.iter();
+        services.flat_map(|service| service.reals.iter().map(|real| self.real(service, real))).collect()
+    }
+
+    fn real(&self, service: &VirtualService, real: &RealServer) -> Value {
+        let (mut state, mut reason, mut mac) = ("down", None, None);
+        match self.inputs.standing(service, real) {
+            Standing::Up(path) => {
+                state = if real.weight == 0 { "draining" } else { "up" };
+                mac = Some(path.header.destination().to_string());
+            }
+            Standing::Down(why) => reason = Some(why),
+            Standing::Waiting(what) => reason = Some(what.to_owned()),
+        }
+        let port = self.inputs.survey.ports.get(&real.address);
+        let mut row = json!({
+            "service": service.key.to_string(),
+            "address": real.address,
+            "weight": real.weight,
+            "state": state,
+            "reason": reason,
+            "mac": mac,
+            "interface": port.map(|&port| &self.inputs.survey.interfaces[port].name),
+        });
+        let compiled = self.compiled(service);
+        let compiled = compiled.and_then(|s| s.reals().find(|(_, r)| r.address() == real.address.into()));
+        if let Some((_, compiled)) = compiled {
+            let counters = compiled.counters();
+            row["frames"] = counters.total(|c| &c.frames).into();
+            row["bytes"] = counters.total(|c| &c.bytes).into();
+            row["flows"] = counters.total(|c| &c.flows).into();
+            row["active"] = counters.total(|c| &c.active).into();
+            row["inactive"] = counters.total(|c| &c.inactive).into();
+        }
+        row
+    }
+
+    fn compiled(&self, service: &VirtualService) -> Option<&Service> {
+        let state = self.plane.state();
+        state.find(&compiled_key(&service.key)).and_then(|id| state.service(id))
+    }
+
+    fn flows(&self, limit: usize) -> Value {
+        let state = self.plane.state();
+        let mut rows = Vec::new();
+        let mut total = 0u64;
+        for (n, worker) in self.plane.workers().iter().enumerate() {
+            total += worker.stats.flows.value();
+            for (key, flow) in worker.flows.iter() {
+                if rows.len() >= limit {
+                    break;
+                }
+                // Flows of a service or a real server that is gone stay until they time out.
+                let Some(service) = state.service(key.service()).filter(|service| service.is_live()) else {
+                    continue;
+                };
+                let real = service.tenant(flow.real, flow.epoch).map(|real| real.address());
+                rows.push(json!({
+                    "worker": n,
+                    "protocol": service.key().protocol.to_string(),
+                    "client": IpAddr::V4(Ipv4Addr::from_bits(key.client())),
+                    "client_port": key.client_port(),
+                    "vip": IpAddr::from(service.key().address),
+                    "port": key.dst_port(),
+                    "real": real.map(|address: Address| IpAddr::from(address)),
+                    "state": flow.state.name(),
+                    "idle_seconds": self.plane.now().since(flow.seen) / TICKS_PER_SECOND,
+                }));
+            }
+        }
+        let mut view = self.header();
+        view["total"] = total.into();
+        view["flows"] = rows.into();
+        view
+    }
+
+    fn health(&self) -> Value {
+        let mut rows = Vec::new();
+        let mut shown = HashMap::new();
+        for key in crate::compile::checks(self.model()) {
+            let crate::model::Probe::Tcp { port } = key.check.probe;
+            // One check that several services share is one row.
+            if shown.insert(key.clone(), ()).is_some() {
+                continue;
+            }
+            let health = self.inputs.health.health(&key);
+            rows.push(json!({
+                "address": key.address,
+                "type": "tcp",
+                "port": port,
+                "status": match self.inputs.health.status(&key) {
+                    Status::Unknown => "unknown",
+                    Status::Up => "up",
+                    Status::Down => "down",
+                },
+                "since_seconds": health.and_then(|h| h.since()).map(|since| since.elapsed().as_secs()),
+                "streak": health.map(|h| h.streak()),
+                "last_error": health.and_then(|h| h.last_error()),
+            }));
+        }
+        rows.into()
+    }
+
+    fn workers(&self) -> Value {
+        let workers = self.plane.workers().iter().enumerate();
+        workers
+            .map(|(n, worker)| {
+                let queues: Vec<Value> = worker
+                    .queues
+                    .iter()
+                    .map(|queue| {
+                        json!({
+                            "interface": queue.interface,
+                            "queue": queue.queue,
+                            "mode": queue.mode.to_string(),
+                            "zero_copy": queue.zero_copy,
+                        })
+                    })
+                    .collect();
+                let stats: &WorkerStats = &worker.stats;
+                json!({
+                    "worker": n,
+                    "core": worker.core,
+                    "queues": queues,
+                    "rx_frames": stats.rx_frames.value(),
+                    "rx_bytes": stats.rx_bytes.value(),
+                    "tx_frames": stats.tx_frames.value(),
+                    "tx_bytes": stats.tx_bytes.value(),
+                    "drops": stats.drops_total(),
+                    "checksums_completed": stats.checksums_completed.value(),
+                    "generation": stats.generation.value(),
+                    "bursts": stats.bursts.value(),
+                    "turns": stats.turns.value(),
+                    "sleeps": stats.sleeps.value(),
+                    "flows": {
+                        "remembered": stats.flows.value(),
+                        "capacity": worker.flows.capacity(),
+                        "expired": stats.flows_expired.value(),
+                        "evicted": stats.flows_evicted.value(),
+                        "refused": stats.flows_refused.value(),
+                        "adopted": stats.flows_adopted.value(),
+                        "moved": stats.flows_moved.value(),
+                    },
+                    "frames": {
+                        "total": stats.frames_total.value(),
+                        "free": stats.frames_free.value(),
+                        "filling": stats.frames_filling.value(),
+                        "sending": stats.frames_sending.value(),
+                    },
+                })
+            })
+            .collect()
+    }
+
+    fn interfaces(&self) -> Value {
+        let names = self.inputs.survey.interfaces.iter().map(|link| &link.name);
+        names
+            .zip(self.plane.steer_counts())
+            .map(|(name, counts)| match counts {
+                Ok(counts) => json!({
+                    "interface": name,
+                    "passed": counts.passed,
+                    "redirected": counts.redirected,
+                    "no_socket": counts.no_socket,
+                }),
+                Err(error) => json!({ "interface": name, "error": error }),
+            })
+            .collect()
+    }
+
+    fn drops(&self) -> Value {
+        let rows = DropReason::ALL.into_iter().map(|reason| {
+            let frames: u64 = self.plane.workers().iter().map(|w| w.stats.drops(reason).value()).sum();
+            json!({ "reason": reason.name(), "frames": frames, "meaning": reason.meaning() })
+        });
+        // The one reason to drop a frame before it reaches a worker.
+        let no_socket: u64 =
+            self.plane.steer_counts().into_iter().flatten().map(|counts| counts.no_socket).sum();
+        let program = json!({
+            "reason": "no_socket",
+            "frames": no_socket,
+            "meaning": "The XDP program found no worker on the queue the frame came in on.",
+        });
+        rows.chain([program]).collect()
+    }
+}

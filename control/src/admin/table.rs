@@ -1,0 +1,197 @@
+//! Views as tables for people.
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::Value;
+
+use crate::admin::protocol::What;
+
+/// A column: its title, and the keys of its value (several are joined).
+type Column = (&'static str, &'static [&'static str]);
+
+/// A view as text.
+pub fn render(what: What, view: &Value) -> String {
+    let (rows, columns): (&str, &[Column]) = match what {
+        What::Services => (
+            "services",
+            &[
+                ("VIP", &["vip"]),
+                ("Port", &["port"]),
+                ("Proto", &["protocol"]),
+                ("Scheduler", &["scheduler"]),
+                ("Up", &["up"]),
+                ("Reals", &["reals"]),
+                ("Active", &["active"]),
+                ("Inactive", &["inactive"]),
+                ("Flows", &["flows"]),
+                ("Frames", &["frames"]),
+                ("Bytes", &["bytes"]),
+            ],
+        ),
+        What::Reals => (
+            "reals",
+            &[
+                ("Service", &["service"]),
+                ("Real server", &["address"]),
+                ("Weight", &["weight"]),
+                ("State", &["state"]),
+                ("MAC", &["mac"]),
+                ("Port", &["interface"]),
+                ("Active", &["active"]),
+                ("Inactive", &["inactive"]),
+                ("Flows", &["flows"]),
+                ("Frames", &["frames"]),
+                ("Bytes", &["bytes"]),
+                ("Why", &["reason"]),
+            ],
+        ),
+        What::Flows => (
+            "flows",
+            &[
+                ("Proto", &["protocol"]),
+                ("Client", &["client", "client_port"]),
+                ("VIP", &["vip", "port"]),
+                ("Real server", &["real"]),
+                ("State", &["state"]),
+                ("Idle s", &["idle_seconds"]),
+                ("Worker", &["worker"]),
+            ],
+        ),
+        What::Health => (
+            "health",
+            &[
+                ("Real server", &["address"]),
+                ("Check", &["type"]),
+                ("Port", &["port"]),
+                ("Status", &["status"]),
+                ("For s", &["since_seconds"]),
+                ("Streak", &["streak"]),
+                ("Last error", &["last_error"]),
+            ],
+        ),
+        What::Workers => return workers(view),
+        What::Drops => {
+            ("drops", &[("Reason", &["reason"]), ("Frames", &["frames"]), ("Meaning", &["meaning"])])
+        }
+    };
+    let mut text = table(columns, &view[rows]);
+    if what == What::Flows {
+        let shown = view["flows"].as_array().map_or(0, Vec::len) as u64;
+        let total = view["total"].as_u64().unwrap_or(shown);
+        if total > shown {
+            text += &format!("{shown} of {total} flows; --limit N shows more\n");
+        }
+    }
+    text
+}
+
+fn workers(view: &Value) -> String {
+    const COLUMNS: &[Column] = &[
+        ("Worker", &["worker"]),
+        ("Core", &["core"]),
+        ("RX frames", &["rx_frames"]),
+        ("TX frames", &["tx_frames"]),
+        ("Drops", &["drops"]),
+        ("Flows", &["flows.remembered"]),
+        ("of", &["flows.capacity"]),
+        ("UMEM", &["frames.total"]),
+        ("Free", &["frames.free"]),
+        ("Filling", &["frames.filling"]),
+        ("Sending", &["frames.sending"]),
+        ("Gen", &["generation"]),
+    ];
+    const QUEUES: &[Column] = &[
+        ("Worker", &["worker"]),
+        ("Interface", &["interface"]),
+        ("Queue", &["queue"]),
+        ("XDP", &["mode"]),
+        ("Zero-copy", &["zero_copy"]),
+    ];
+    const INTERFACES: &[Column] = &[
+        ("Interface", &["interface"]),
+        ("To workers", &["redirected"]),
+        ("To the kernel", &["passed"]),
+        ("No socket", &["no_socket"]),
+    ];
+    let queues: Vec<Value> = rows(&view["workers"])
+        .iter()
+        .flat_map(|worker| {
+            rows(&worker["queues"]).iter().map(|queue| {
+                let mut queue = queue.clone();
+                queue["worker"] = worker["worker"].clone();
+                queue
+            })
+        })
+        .collect();
+    [table(COLUMNS, &view["workers"]), table(QUEUES, &queues.into()), table(INTERFACES, &view["interfaces"])]
+        .join("\n")
+}
+
+fn rows(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn table(columns: &[Column], values: &Value) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(columns.iter().map(|(title, _)| *title));
+    for row in rows(values) {
+        table.add_row(columns.iter().map(|(_, keys)| {
+            keys.iter()
+                .map(|key| text(&row[key.split('.').next().unwrap_or(key)], key))
+                .collect::<Vec<_>>()
+                .join(":")
+        }));
+    }
+    for (n, (_, keys)) in columns.iter().enumerate() {
+        let is_number = |row: &Value| {
+            text(&row[keys[0].split('.').next().unwrap_or(keys[0])], keys[0]).parse::<u64>().is_ok()
+        };
+        if rows(values).first().is_some_and(is_number)
+            && let Some(column) = table.column_mut(n)
+        {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// A value as text; `key` may lead into an object (`flows.remembered`).
+fn text(value: &Value, key: &str) -> String {
+    let value = match key.split_once('.') {
+        Some((_, inner)) => &value[inner],
+        None => value,
+    };
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "yes".into(),
+        Value::Bool(false) => "no".into(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_table_has_a_title_a_row_each_and_no_trailing_blanks() {
+        let view = json!({ "drops": [
+            { "reason": "no_real", "frames": 12, "meaning": "None." },
+            { "reason": "ttl_expired", "frames": 3, "meaning": "Old." },
+        ]});
+        assert_eq!(
+            render(What::Drops, &view),
+            " Reason       Frames  Meaning\n no_real          12  None.\n ttl_expired       3  Old.\n"
+        );
+    }
+
+    #[test]
+    fn more_flows_than_shown_are_mentioned() {
+        let view = json!({ "total": 7, "flows": [{ "client": "198.51.100.7", "client_port": 40000 }] });
+        let text = render(What::Flows, &view);
+        assert!(text.contains("198.51.100.7:40000"), "{text}");
+        assert!(text.ends_with("1 of 7 flows; --limit N shows more\n"), "{text}");
+    }
+}

@@ -1,0 +1,92 @@
+//! Where the things of the model were typed. Some faults show only when the configuration meets the machine (an
+//! interface that does not exist, a real server that is off-link): whoever finds one names the thing, and gets a
+//! [`Fault`] that points at the file.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::error::{Fault, Severity};
+use super::source::Source;
+use crate::model::ServiceKey;
+
+/// A thing of the model that a fault can be about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The director's settings: the `[director]` header.
+    Director,
+    /// An interface of `director.interfaces`, by name.
+    Interface(String),
+    /// `director.cores`, or the header where it was left out.
+    Cores,
+    /// A virtual service: its VIP.
+    Service(ServiceKey),
+    /// The health check of a service: its header.
+    Check(ServiceKey),
+    /// A real server of a service: its address.
+    Real(ServiceKey, IpAddr),
+}
+
+/// From each thing of a model to where it was typed.
+#[derive(Debug, Clone)]
+pub struct Locations {
+    source: Arc<Source>,
+    spans: HashMap<Place, Range<usize>>,
+}
+
+impl Locations {
+    /// An error at `place`, with what is wrong and what to do.
+    pub fn error(&self, place: &Place, message: impl Into<String>, help: impl Into<String>) -> Fault {
+        self.fault(Severity::Error, place, message.into(), help.into())
+    }
+
+    /// A warning at `place`, with what is wrong and what to do.
+    pub fn warning(&self, place: &Place, message: impl Into<String>, help: impl Into<String>) -> Fault {
+        self.fault(Severity::Warning, place, message.into(), help.into())
+    }
+
+    /// `FILE:LINE` of a place, for logs.
+    pub fn describe(&self, place: &Place) -> Option<String> {
+        let span = self.spans.get(place)?;
+        Some(format!("{}:{}", self.source.name(), self.source.line(span.start)))
+    }
+
+    /// Locations in `source`, none yet.
+    pub(super) fn new(source: Arc<Source>) -> Locations {
+        Locations { source, spans: HashMap::new() }
+    }
+
+    /// Remembers where `place` was typed.
+    pub(super) fn insert(&mut self, place: Place, span: Range<usize>) {
+        self.spans.insert(place, span);
+    }
+
+    fn fault(&self, severity: Severity, place: &Place, message: String, help: String) -> Fault {
+        let key = place.key();
+        match self.spans.get(place) {
+            Some(span) => {
+                let fault = self.source.fault(severity, span.clone(), key, message);
+                Fault { help: Some(help), ..fault }
+            }
+            // A thing that no line of the file speaks of is still named by its key.
+            None => {
+                Fault { severity, key: key.to_owned(), ..Fault::of_file(self.source.name(), message, help) }
+            }
+        }
+    }
+}
+
+impl Place {
+    /// The key that the thing was typed at.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Place::Director => "director",
+            Place::Interface(_) => "director.interfaces",
+            Place::Cores => "director.cores",
+            Place::Service(_) => "service.vip",
+            Place::Check(_) => "service.check",
+            Place::Real(..) => "service.real.address",
+        }
+    }
+}

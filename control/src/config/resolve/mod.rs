@@ -1,0 +1,47 @@
+//! What was typed becomes what it means: file types -> [`Model`]. All faults are found in one go; a model exists only
+//! if none of them is an error.
+//!
+//! *Invariants*
+//! - The invariants of [`crate::model`] hold for every model that is returned.
+//! - Pure: nothing here asks the machine. Whether an interface exists is for others, who find its place in
+//!   [`Locations`].
+
+mod check;
+mod director;
+mod report;
+mod service;
+mod value;
+
+use std::sync::Arc;
+
+use super::error::{Faults, Severity};
+use super::file::Reading;
+use super::location::Locations;
+use super::source::Source;
+use crate::model::Model;
+use report::Report;
+
+/// A model, with what may not have been meant and where everything is.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What the file means.
+    pub model: Model,
+    /// What was probably not meant; no errors.
+    pub warnings: Faults,
+    /// Where each thing of the model was typed.
+    pub locations: Locations,
+}
+
+/// Resolves what was read of `source`.
+pub(super) fn resolve(source: Arc<Source>, reading: Reading) -> Result<Loaded, Faults> {
+    let mut report = Report::new(source, reading.faults, reading.absent);
+    let director = director::resolve(&mut report, reading.file.director.as_ref());
+    let services = service::resolve_all(&mut report, &reading.file.service);
+    let (faults, locations) = report.finish();
+    match director {
+        Some(director) if !faults.iter().any(|fault| fault.severity == Severity::Error) => {
+            Ok(Loaded { model: Model { director, services }, warnings: faults.into(), locations })
+        }
+        _ => Err(faults.into()),
+    }
+}

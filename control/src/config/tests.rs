@@ -1,0 +1,281 @@
+//! Properties of the whole path, over random input. What each fault looks like is in `control/tests/config/`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use proptest::collection::{btree_set, vec};
+use proptest::prelude::*;
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use super::error::MOST_FAULTS;
+use super::*;
+use crate::model::{
+    Director, HealthCheck, Idle, Model, Probe, Protocol, RealServer, Scheduler, ServiceKey, VirtualService,
+};
+
+const DEMO: &str = include_str!("../../../configs/demo.toml");
+const MINIMAL: &str = include_str!("../../../configs/minimal.toml");
+const REFERENCE: &str = include_str!("../../../configs/reference.toml");
+
+#[test]
+fn the_reference_file_says_what_leaving_everything_out_means() {
+    let reference = parse("reference.toml", REFERENCE).unwrap();
+    // The table of the check is optional, so an empty one is what its defaults are compared to.
+    let check = "[service.check]\ntype = \"tcp\"\n[[service.real]]";
+    let minimal = parse("minimal.toml", &MINIMAL.replace("[[service.real]]", check)).unwrap();
+    assert_eq!(reference.model, minimal.model);
+    assert!(reference.warnings.is_empty());
+}
+
+#[test]
+fn a_short_interval_shortens_the_default_timeout() {
+    let check = "[service.check]\ntype = \"tcp\"\ninterval = \"500ms\"\n[[service.real]]";
+    let loaded = parse("minimal.toml", &MINIMAL.replace("[[service.real]]", check)).unwrap();
+    assert_eq!(loaded.model.services[0].check.as_ref().unwrap().timeout, Duration::from_millis(500));
+}
+
+#[test]
+fn a_file_cut_anywhere_is_a_configuration_or_faults_with_a_place() {
+    for end in (0..DEMO.len()).filter(|&end| DEMO.is_char_boundary(end)) {
+        let cut = &DEMO[..end];
+        if let Err(faults) = parse("demo.toml", cut) {
+            assert!(faults.has_errors(), "{cut}");
+            assert!(faults.iter().all(|fault| fault.line <= cut.lines().count() + 1), "{faults}");
+            assert!(faults.iter().all(|fault| fault.help.is_some()), "{faults}");
+        }
+    }
+}
+
+#[test]
+fn the_keys_and_the_types_are_the_same() {
+    fn fields<'de, T: Deserialize<'de>>() -> Vec<String> {
+        let table = DeTable::parse("'' = 0").unwrap();
+        let value = Spanned::new(table.span(), DeValue::Table(table.into_inner()));
+        let error =
+            T::deserialize(ValueDeserializer::from(value)).err().expect("no struct has an empty field");
+        // serde's words: unknown field ``, expected one of `a`, `b`
+        let (_, expected) = error.message().split_once("expected").unwrap();
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+    let names = |table: &str| keys::children(table).map(|key| key.name().to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(""), fields::<file::File>());
+    assert_eq!(names("director"), fields::<file::Director>());
+    assert_eq!(names("service"), fields::<file::Service>());
+    assert_eq!(names("service.check"), fields::<file::Check>());
+    assert_eq!(names("service.real"), fields::<file::Real>());
+}
+
+#[test]
+fn a_fault_found_later_points_at_what_was_typed() {
+    let loaded = parse("demo.toml", DEMO).unwrap();
+    let key = loaded.model.services[0].key;
+    let real = Place::Real(key, loaded.model.services[0].reals[1].address);
+    let line = |text: &str| DEMO.lines().position(|line| line.contains(text)).unwrap() + 1;
+    for (place, text) in [
+        (Place::Director, "[director]"),
+        (Place::Interface("eth0".to_owned()), "eth0"),
+        (Place::Cores, "[director]"),
+        (Place::Service(key), "vip = "),
+        (Place::Check(key), "[service.check]"),
+        (real.clone(), "192.0.2.22"),
+    ] {
+        assert_eq!(loaded.locations.error(&place, "m", "h").line, line(text), "{place:?}");
+    }
+    let fault = loaded.locations.error(&real, "is off-link", "h");
+    assert!(
+        fault
+            .to_string()
+            .contains("error: service.real.address: is off-link\n  | address = \"192.0.2.22\"\n")
+    );
+    assert_eq!(loaded.locations.warning(&real, "m", "h").severity, Severity::Warning);
+    assert_eq!(loaded.locations.describe(&real), Some(format!("demo.toml:{}", line("192.0.2.22"))));
+    let elsewhere = loaded.locations.error(&Place::Interface("eth9".to_owned()), "no such interface", "h");
+    assert_eq!(
+        elsewhere.to_string(),
+        "demo.toml:1:1: error: director.interfaces: no such interface\n  help: h"
+    );
+}
+
+#[test]
+fn endless_faults_are_cut_short_and_found_in_time() {
+    let told = |text: &str| parse("a", text).unwrap_err();
+    let unknown = "[[service]]\nvip = 1\nprot = 2\n".repeat(100_000);
+    let syntax = "= 1\n".repeat(100_000);
+    let values = "[[service]]\nvip = ''\nport = 0\nprotocol = ''\n".repeat(100_000);
+    let one_line = format!("[director]\ninterfaces = [{}]", "'', ".repeat(1_000_000));
+    for text in [unknown, syntax, values, one_line] {
+        let faults = told(&text);
+        assert!((MOST_FAULTS..=2 * MOST_FAULTS + 2).contains(&faults.len()), "{}", faults.len());
+        assert!(faults.iter().next().unwrap().message.starts_with("has more than 1000 errors"));
+    }
+}
+
+#[test]
+fn warnings_do_not_hide_an_error() {
+    let quiet =
+        (1..=2000).map(|port| format!("[[service]]\nvip = '192.0.2.10'\nport = {port}\nprotocol = 'tcp'\n"));
+    let text = format!("[director]\ninterfaces = ['eth0']\n{}", quiet.collect::<String>());
+    assert_eq!(parse("a", &text).unwrap().warnings.len(), MOST_FAULTS);
+    let faults = parse("a", &(text + "[[service]]\nvip = ''\nport = 80\nprotocol = 'tcp'\n")).unwrap_err();
+    assert!(faults.has_errors());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..512)) {
+        let _ = Source::from_bytes("a", bytes).and_then(load_source);
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in r#"([\[\]{}="',.#a-c\n\r\t !\u{fc}]|\[\[service|service|director|real|check){0,60}"#) {
+        if let Err(faults) = parse("a", &text) {
+            prop_assert!(faults.has_errors());
+        }
+    }
+
+    /// Splices of valid files get far into resolve.
+    #[test]
+    fn no_shuffled_lines_make_it_panic(lines in vec(0..REFERENCE.lines().count(), 0..60), broken in vec(any::<bool>(), 60)) {
+        let all: Vec<&str> = REFERENCE.lines().collect();
+        let text: String = lines
+            .iter()
+            .zip(broken)
+            .map(|(&line, broken)| if broken { all[line].replace(['"', '1'], "") } else { all[line].to_owned() } + "\n")
+            .collect();
+        if let Err(faults) = parse("a", &text) {
+            prop_assert!(faults.has_errors());
+        }
+    }
+
+    #[test]
+    fn what_shape_lets_through_serde_can_read(text in tree()) {
+        let source = Source::from_bytes("a", text.clone().into_bytes());
+        if let Ok(source) = source {
+            let reading = file::read(&source);
+            prop_assert!(reading.faults.iter().all(|fault| fault.key != "file"), "{}\n{:?}", text, reading.faults);
+        }
+    }
+
+    #[test]
+    fn a_model_written_and_read_again_is_the_same(model in model()) {
+        let text = to_toml(&model);
+        let loaded = parse("a", &text).map_err(|faults| TestCaseError::fail(format!("{faults}\n{text}")))?;
+        prop_assert_eq!(loaded.model, model);
+    }
+}
+
+/// TOML with known and unknown keys and values of every kind.
+fn tree() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "1",
+        "-1",
+        "0x7fffffffffffffff",
+        "0xffffffffffffffff",
+        "9223372036854775808",
+        "1.5",
+        "inf",
+        "true",
+        "1979-05-27",
+        "07:32:00",
+        "\"\"",
+        "\"tcp\"",
+        "\"192.0.2.1\"",
+        "[]",
+        "{}",
+    ]);
+    let name = prop::sample::select(vec![
+        "director",
+        "interfaces",
+        "cores",
+        "service",
+        "vip",
+        "port",
+        "check",
+        "type",
+        "rise",
+        "real",
+        "address",
+        "weight",
+        "x",
+        "\"\"",
+        "\"\\u0000\"",
+    ]);
+    let value = leaf.prop_map(str::to_owned).prop_recursive(5, 60, 6, move |inner| {
+        let entry = (name.clone(), inner.clone());
+        prop_oneof![
+            vec(inner, 0..4).prop_map(|values| format!("[{}]", values.join(", "))),
+            vec(entry, 0..6).prop_map(|entries| {
+                let mut seen = std::collections::HashSet::new();
+                let entries: Vec<String> = entries
+                    .into_iter()
+                    .filter(|(name, _)| seen.insert(*name))
+                    .map(|(name, value)| format!("{name} = {value}"))
+                    .collect();
+                format!("{{{}}}", entries.join(", "))
+            }),
+        ]
+    });
+    (value.clone(), value)
+        .prop_map(|(director, service)| format!("director = {director}\nservice = [{service}]\n"))
+}
+
+fn model() -> impl Strategy<Value = Model> {
+    (director(), vec(service(), 0..6)).prop_map(|(director, services)| {
+        // The service's place in the list is its VIP: keys are unique, and no VIP is a real server.
+        let services = services
+            .into_iter()
+            .enumerate()
+            .map(|(at, mut service)| {
+                service.key.vip = IpAddr::V4(Ipv4Addr::new(203, 0, 113, at as u8));
+                service
+            })
+            .collect();
+        Model { director, services }
+    })
+}
+
+fn director() -> impl Strategy<Value = Director> {
+    let interfaces = btree_set("[a-z\"\\\\\u{fc}][a-z0-9.@'-]{0,11}", 1..4);
+    let idle = prop_oneof![Just(Idle::Adaptive), Just(Idle::Spin)];
+    (interfaces, btree_set(0..8192usize, 0..4), 1..=1usize << 28, 8..=16u32, any::<[u64; 2]>(), idle)
+        .prop_map(|(interfaces, cores, flows_per_worker, frames, hash_key, idle)| Director {
+            interfaces: interfaces.into_iter().collect(),
+            cores: cores.into_iter().collect(),
+            flows_per_worker,
+            frames_per_queue: 1 << frames,
+            hash_key,
+            idle,
+        })
+}
+
+fn service() -> impl Strategy<Value = VirtualService> {
+    let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
+    let reals = prop::collection::btree_map(1..=254u8, any::<u16>(), 0..5);
+    (protocol, 1..=u16::MAX, prop::option::of(check()), reals).prop_map(|(protocol, port, check, reals)| {
+        let address = |host| IpAddr::V4(Ipv4Addr::new(192, 0, 2, host));
+        VirtualService {
+            key: ServiceKey { vip: address(0), protocol, port },
+            scheduler: Scheduler::Maglev,
+            check,
+            reals: reals
+                .into_iter()
+                .map(|(host, weight)| RealServer { address: address(host), weight })
+                .collect(),
+        }
+    })
+}
+
+fn check() -> impl Strategy<Value = HealthCheck> {
+    let times = (10..=3_600_000u64).prop_flat_map(|interval| (Just(interval), 1..=interval));
+    (times, 1..=1000u32, 1..=1000u32, 1..=u16::MAX).prop_map(|((interval, timeout), rise, fall, port)| {
+        HealthCheck {
+            probe: Probe::Tcp { port },
+            interval: Duration::from_millis(interval),
+            timeout: Duration::from_millis(timeout),
+            rise,
+            fall,
+        }
+    })
+}

@@ -1,0 +1,143 @@
+//! Health of the real servers: the same check of the same address is made once, however many services ask for it.
+//!
+//! From the outside in: [`Runner`] makes the checks and tells when a status changes, [`Health`] decides what a row of
+//! results means, and there is one file per kind of probe.
+//!
+//! *Invariants*
+//! - a status changes only by results of probes, by the rules of [`Health`];
+//! - a probe that failed for want of resources on the director says nothing about the real server and does not
+//!   count: a director short of file descriptors must not take every server out.
+
+mod runner;
+mod state;
+mod tcp;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::model::HealthCheck;
+pub use runner::{Event, Runner};
+pub use state::{Health, Status};
+
+/// One check of one address: what the services that ask for it share.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CheckKey {
+    /// The real server's own address.
+    pub address: IpAddr,
+    /// How it is checked.
+    pub check: HealthCheck,
+}
+
+/// The health of every check at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct HealthView {
+    checks: HashMap<CheckKey, Health>,
+}
+
+/// Why a probe failed, in words for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The host is there, the server is not.
+    #[error("connection refused")]
+    Refused,
+    /// No answer in time.
+    #[error("timed out after {}", seconds(*.0))]
+    TimedOut(Duration),
+    /// The host does not answer ARP or neighbour solicitations, or a router says so.
+    #[error("no route to host")]
+    NoRoute,
+    /// There is no route to its network.
+    #[error("network is unreachable")]
+    NetworkUnreachable,
+    /// The peer ended the connection before it was one.
+    #[error("connection reset")]
+    Reset,
+    /// This machine does not let the probe out: a `prohibit` route, a security module. (A firewall that drops it is
+    /// a timeout: the kernel takes a lost SYN for one lost on the way.)
+    #[error("not permitted: a route or rule of this machine forbids the probe")]
+    NotPermitted,
+    /// The director is short of something; this is not a result.
+    #[error("the director could not probe: {0}")]
+    Inconclusive(io::Error),
+    /// Anything else the kernel answered.
+    #[error("{0}")]
+    Other(io::Error),
+}
+
+impl HealthView {
+    /// The status of a check; one that does not run is `Unknown`.
+    pub fn status(&self, key: &CheckKey) -> Status {
+        self.checks.get(key).map_or(Status::Unknown, Health::status)
+    }
+
+    /// Everything known about a check, if it runs.
+    pub fn health(&self, key: &CheckKey) -> Option<&Health> {
+        self.checks.get(key)
+    }
+
+    /// Every check that runs, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&CheckKey, &Health)> {
+        self.checks.iter()
+    }
+}
+
+/// A view of the given facts, for the runner and for tests of what reads one.
+impl FromIterator<(CheckKey, Health)> for HealthView {
+    fn from_iter<I: IntoIterator<Item = (CheckKey, Health)>>(checks: I) -> HealthView {
+        HealthView { checks: checks.into_iter().collect() }
+    }
+}
+
+impl Failure {
+    /// Whether it says something about the real server.
+    pub fn counts(&self) -> bool {
+        !matches!(self, Failure::Inconclusive(_))
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.raw_os_error() {
+            Some(libc::ECONNREFUSED) => Failure::Refused,
+            Some(libc::EHOSTUNREACH | libc::EHOSTDOWN) => Failure::NoRoute,
+            Some(libc::ENETUNREACH | libc::ENETDOWN) => Failure::NetworkUnreachable,
+            Some(libc::ECONNRESET) => Failure::Reset,
+            Some(libc::EPERM | libc::EACCES) => Failure::NotPermitted,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL) => {
+                Failure::Inconclusive(error)
+            }
+            _ => Failure::Other(error),
+        }
+    }
+}
+
+/// "1 s", "250 ms", "1.5 s".
+fn seconds(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) {
+        format!("{} ms", duration.as_millis())
+    } else {
+        format!("{} s", duration.as_millis() as f64 / 1000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_as_a_person_would() {
+        let words: Vec<String> =
+            [250, 1000, 1500, 60_000].map(|ms| seconds(Duration::from_millis(ms))).into();
+        assert_eq!(words, ["250 ms", "1 s", "1.5 s", "60 s"]);
+    }
+
+    #[test]
+    fn running_out_of_descriptors_says_nothing_about_the_server() {
+        let failure = |errno| Failure::from(io::Error::from_raw_os_error(errno));
+        assert!(!failure(libc::EMFILE).counts());
+        assert!(failure(libc::ECONNREFUSED).counts());
+        assert_eq!(failure(libc::EHOSTUNREACH).to_string(), "no route to host");
+    }
+}

@@ -1,0 +1,212 @@
+//! What a row of results means: rise and fall, as keepalived and HAProxy have them, but for one thing. The first
+//! result decides at once, so that a director that starts does not keep a good server out for `rise` intervals.
+//!
+//! *Invariants*
+//! - `Up` turns to `Down` after `fall` failures in a row and nothing else, `Down` to `Up` after `rise` successes;
+//! - `Unknown` ends with the first result and never comes back.
+
+use std::fmt;
+use std::time::Instant;
+
+/// What a check knows about its real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Status {
+    /// No result yet.
+    #[default]
+    Unknown,
+    /// It answers.
+    Up,
+    /// It does not.
+    Down,
+}
+
+/// The history of one check, as far as it matters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    rise: u32,
+    fall: u32,
+    status: Status,
+    since: Option<Instant>,
+    streak: u32,
+    last_failed: bool,
+    last_error: Option<String>,
+}
+
+impl Health {
+    /// No result yet. `rise` and `fall` count from 1; 0 means 1.
+    pub fn new(rise: u32, fall: u32) -> Health {
+        Health {
+            rise: rise.max(1),
+            fall: fall.max(1),
+            status: Status::Unknown,
+            since: None,
+            streak: 0,
+            last_failed: false,
+            last_error: None,
+        }
+    }
+
+    /// Takes in one result; the status before if this result changed it.
+    pub fn record(&mut self, now: Instant, result: Result<(), String>) -> Option<Status> {
+        let failed = result.is_err();
+        self.streak =
+            if self.streak > 0 && failed == self.last_failed { self.streak.saturating_add(1) } else { 1 };
+        self.last_failed = failed;
+        if let Err(error) = result {
+            self.last_error = Some(error);
+        }
+        let after = match (self.status, failed) {
+            (Status::Unknown, false) => Status::Up,
+            (Status::Unknown, true) => Status::Down,
+            (Status::Up, true) if self.streak >= self.fall => Status::Down,
+            (Status::Down, false) if self.streak >= self.rise => Status::Up,
+            (same, _) => same,
+        };
+        let before = std::mem::replace(&mut self.status, after);
+        if before == after {
+            return None;
+        }
+        self.since = Some(now);
+        Some(before)
+    }
+
+    /// Remembers why a probe gave no result.
+    pub fn note(&mut self, error: String) {
+        self.last_error = Some(error);
+    }
+
+    /// The same history under other thresholds: a check whose timing was configured anew.
+    pub fn with_thresholds(&self, rise: u32, fall: u32) -> Health {
+        Health { rise: rise.max(1), fall: fall.max(1), streak: 0, ..self.clone() }
+    }
+
+    /// The status now.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// When the status last changed; `None` before the first result.
+    pub fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
+    /// Equal results in a row, up to the last one.
+    pub fn streak(&self) -> u32 {
+        self.streak
+    }
+
+    /// Whether the last result was a failure: with `Status::Up` the server is failing but not yet out.
+    pub fn failing(&self) -> bool {
+        self.last_failed
+    }
+
+    /// Why the last failed probe failed, also after a success.
+    pub fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Status::Unknown => "unknown",
+            Status::Up => "up",
+            Status::Down => "down",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn failure() -> Result<(), String> {
+        Err("connection refused".into())
+    }
+
+    #[test]
+    fn the_first_result_decides_at_once() {
+        let now = Instant::now();
+        let mut good = Health::new(3, 3);
+        assert_eq!((good.status(), good.since()), (Status::Unknown, None));
+        assert_eq!(good.record(now, Ok(())), Some(Status::Unknown));
+        assert_eq!((good.status(), good.since()), (Status::Up, Some(now)));
+        let mut bad = Health::new(3, 3);
+        bad.record(now, failure());
+        assert_eq!((bad.status(), bad.last_error()), (Status::Down, Some("connection refused")));
+    }
+
+    #[test]
+    fn a_success_in_between_starts_the_count_anew() {
+        let now = Instant::now();
+        let mut health = Health::new(1, 3);
+        for result in [Ok(()), failure(), failure(), Ok(()), failure(), failure()] {
+            health.record(now, result);
+        }
+        assert_eq!((health.status(), health.streak(), health.failing()), (Status::Up, 2, true));
+        let later = now + Duration::from_secs(1);
+        assert_eq!(health.record(later, failure()), Some(Status::Up));
+        assert_eq!((health.status(), health.since()), (Status::Down, Some(later)));
+    }
+
+    #[test]
+    fn other_thresholds_keep_the_status_and_count_anew() {
+        let now = Instant::now();
+        let mut health = Health::new(1, 2);
+        for result in [Ok(()), failure()] {
+            health.record(now, result);
+        }
+        let mut health = health.with_thresholds(1, 2);
+        assert_eq!(health.record(now, failure()), None);
+        assert_eq!(health.record(now, failure()), Some(Status::Up));
+    }
+
+    /// The definition, looked up in the whole history each time.
+    fn model(rise: usize, fall: usize, results: &[bool]) -> Status {
+        let mut status = Status::Unknown;
+        for end in 1..=results.len() {
+            let row = |good: bool, length: usize| {
+                end >= length && results[end - length..end].iter().all(|result| *result == good)
+            };
+            status = match status {
+                Status::Unknown if results[0] => Status::Up,
+                Status::Unknown => Status::Down,
+                Status::Up if row(false, fall) => Status::Down,
+                Status::Down if row(true, rise) => Status::Up,
+                same => same,
+            };
+        }
+        status
+    }
+
+    proptest! {
+        #[test]
+        fn any_row_of_results_leads_where_the_definition_says(
+            rise in 1usize..5,
+            fall in 1usize..5,
+            results in proptest::collection::vec(any::<bool>(), 0..60),
+        ) {
+            let start = Instant::now();
+            let mut health = Health::new(rise as u32, fall as u32);
+            let mut since = None;
+            for (step, good) in results.iter().enumerate() {
+                let now = start + Duration::from_secs(step as u64);
+                let before = model(rise, fall, &results[..step]);
+                let after = model(rise, fall, &results[..=step]);
+                let changed = health.record(now, if *good { Ok(()) } else { failure() });
+                prop_assert_eq!(health.status(), after);
+                prop_assert_eq!(changed, (before != after).then_some(before));
+                if before != after {
+                    since = Some(now);
+                }
+                prop_assert_eq!(health.since(), since);
+                let row = results[..=step].iter().rev().take_while(|result| *result == good).count();
+                prop_assert_eq!(health.streak() as usize, row);
+            }
+        }
+    }
+}

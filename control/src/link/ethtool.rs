@@ -1,0 +1,69 @@
+//! The two things about a device that rtnetlink does not say: its driver and how many of its queues are in use.
+//! Binding an AF_XDP socket to a queue beyond those in use transmits nothing, silently.
+//!
+//! Follows `include/uapi/linux/ethtool.h`. The socket decides the network namespace, so that this is right in a
+//! container and in a test, where sysfs may show another namespace.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use socket2::{Domain, Socket, Type};
+
+// Commands of ethtool.h.
+const GET_DRIVER_INFO: u32 = 0x03;
+const GET_CHANNELS: u32 = 0x3c;
+
+/// `struct ethtool_drvinfo`.
+#[repr(C)]
+struct DriverInfo {
+    command: u32,
+    driver: [u8; 32],
+    rest: [u8; 160],
+}
+
+/// `struct ethtool_channels`.
+#[repr(C)]
+#[derive(Default)]
+struct Channels {
+    command: u32,
+    max: [u32; 4],
+    rx: u32,
+    tx: u32,
+    other: u32,
+    combined: u32,
+}
+
+const _: () = assert!(size_of::<DriverInfo>() == 196 && size_of::<Channels>() == 36);
+
+/// The driver's name.
+pub(super) fn driver(name: &str) -> io::Result<String> {
+    let mut info = DriverInfo { command: GET_DRIVER_INFO, driver: [0; 32], rest: [0; 160] };
+    ask(name, &mut info)?;
+    let length = info.driver.iter().position(|byte| *byte == 0).unwrap_or(info.driver.len());
+    Ok(String::from_utf8_lossy(&info.driver[..length]).into_owned())
+}
+
+/// Queues in use: (receive, transmit). An error where the driver does not say.
+pub(super) fn channels(name: &str) -> io::Result<(u32, u32)> {
+    let mut channels = Channels { command: GET_CHANNELS, ..Channels::default() };
+    ask(name, &mut channels)?;
+    Ok(((channels.rx + channels.combined).max(1), (channels.tx + channels.combined).max(1)))
+}
+
+/// Hands an ethtool command to the driver, which answers in place.
+fn ask<C>(name: &str, command: &mut C) -> io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    // SAFETY: `ifreq` is plain data, for which all zeroes is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = std::ptr::from_mut(command).cast();
+    // SAFETY: the name is terminated (it is shorter than the zeroed field); ifru_data points to a structure that lives
+    // through the call, and whose first word is a command for which the kernel writes no more than that structure.
+    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &mut request) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,494 @@
+//! START HERE: one loop owns the model. An event comes in (a link, a neighbour, a check, an address, a command, a
+//! signal), what it changes is compiled and published, and nothing else in the program changes what workers see.
+//!
+//! *Invariants*
+//! - the order at start: steer, then own the VIP; at the end: give the VIP up, then stop steering. So no frame of
+//!   a service ever meets the kernel, which would answer a client with a RST;
+//! - a configuration that is refused changes nothing.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use shunt_dataplane::hash::HashKey;
+use shunt_dataplane::packet::MacAddress;
+use shunt_dataplane::plane::{Dataplane, InterfaceSetup, Setup};
+use shunt_dataplane::worker::Idle as WorkerIdle;
+use shunt_dataplane::xsk::program::XdpMode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::Instant;
+
+use crate::address::{self, Ownership, Vip, VipOwner};
+use crate::admin::protocol::{Answer, Request};
+use crate::admin::server::{Call, Server};
+use crate::admin::show::{self, Facts};
+use crate::compile::{self, Inputs, Standing, compile};
+use crate::config::{self, Loaded};
+use crate::error::Error;
+use crate::health::{self, Runner};
+use crate::link::{self, Change, Link, LinkWatch};
+use crate::model::{Idle, Model, ServiceKey};
+use crate::neighbor::{self, NeighborKey, NeighborWatch};
+use crate::netlink::Netlink;
+use crate::survey::{Survey, SurveyError, survey};
+
+/// How long `ready` waits for first checks and MAC addresses; then it is said with what there is.
+const READY_WITHIN: Duration = Duration::from_secs(3);
+/// Workers' retired states are freed, and workers looked after, this often.
+const HOUSEKEEPING: Duration = Duration::from_millis(500);
+
+/// What a run is given on the command line.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// The admin socket.
+    pub socket: PathBuf,
+}
+
+enum Event {
+    Link(link::Event),
+    Address(address::Event),
+    Neighbor(neighbor::Event),
+    Health(health::Event),
+}
+
+impl From<link::Event> for Event {
+    fn from(event: link::Event) -> Self {
+        Event::Link(event)
+    }
+}
+
+impl From<address::Event> for Event {
+    fn from(event: address::Event) -> Self {
+        Event::Address(event)
+    }
+}
+
+impl From<neighbor::Event> for Event {
+    fn from(event: neighbor::Event) -> Self {
+        Event::Neighbor(event)
+    }
+}
+
+impl From<health::Event> for Event {
+    fn from(event: health::Event) -> Self {
+        Event::Health(event)
+    }
+}
+
+/// Runs the director until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Why it could not start, or why it had to stop. Nothing is left behind in either case.
+pub async fn run(options: &Options) -> Result<(), Error> {
+    let loaded = config::load(&options.config).map_err(Error::Config)?;
+    for warning in loaded.warnings.iter() {
+        tracing::warn!("{warning}");
+    }
+    crate::rights::require()?;
+    let mut terminate = signals(SignalKind::terminate())?;
+    let mut interrupt = signals(SignalKind::interrupt())?;
+    let mut hangup = signals(SignalKind::hangup())?;
+    let mut server = Server::bind(&options.socket)?;
+    let (mut supervisor, mut events) = Supervisor::start(options.clone(), loaded).await?;
+    let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+    let mut ready_by = Some(Instant::now() + READY_WITHIN);
+    let result = loop {
+        if ready_by.is_some_and(|by| supervisor.is_settled() || Instant::now() >= by) {
+            ready_by = None;
+            supervisor.say_ready();
+        }
+        tokio::select! {
+            Some(event) = events.recv() => {
+                let mut result = supervisor.handle(event).await;
+                // One compilation for all that has come in meanwhile.
+                while let (Ok(()), Ok(event)) = (&result, events.try_recv()) {
+                    result = supervisor.handle(event).await;
+                }
+                if let Err(error) = result {
+                    break Err(error);
+                }
+                supervisor.publish();
+            }
+            Some(call) = server.next() => supervisor.answer(call).await,
+            _ = hangup.recv() => {
+                tracing::info!("SIGHUP: reading {}", supervisor.options.config.display());
+                // What is wrong was logged; what runs goes on running.
+                let _ = supervisor.reload().await;
+            }
+            _ = housekeeping.tick() => {
+                supervisor.plane.collect();
+                if !supervisor.plane.is_alive() {
+                    break Err(Error::WorkerDied);
+                }
+            }
+            _ = terminate.recv() => break Ok("SIGTERM"),
+            _ = interrupt.recv() => break Ok("SIGINT"),
+        }
+    };
+    supervisor.stop().await;
+    let signal = result?;
+    tracing::info!("stopped by {signal}");
+    Ok(())
+}
+
+fn signals(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(Error::Signal)
+}
+
+struct Supervisor {
+    options: Options,
+    loaded: Loaded,
+    survey: Survey,
+    netlink: Netlink,
+    links: LinkWatch,
+    neighbors: NeighborWatch,
+    checks: Runner<Event>,
+    vips: VipOwner,
+    plane: Dataplane,
+    /// How each real server stood when it was last said.
+    said: HashMap<(ServiceKey, IpAddr), Standing>,
+    is_ready: bool,
+}
+
+impl Supervisor {
+    async fn start(
+        options: Options,
+        loaded: Loaded,
+    ) -> Result<(Supervisor, UnboundedReceiver<Event>), Error> {
+        let (sender, events) = unbounded_channel();
+        let netlink = Netlink::open().map_err(Error::Netlink)?;
+        let links = LinkWatch::start(&netlink, sender.clone()).await?;
+        let survey = survey(&netlink, &links.view(), &loaded).await?;
+        let neighbors = NeighborWatch::start(&netlink, sender.clone())?;
+        let vips = VipOwner::start(&netlink, sender.clone())?;
+        let plane = Dataplane::open(&setup(&loaded.model, &survey))?;
+        describe(&plane);
+        let checks = Runner::new(sender);
+        let mut supervisor = Supervisor {
+            options,
+            loaded,
+            survey,
+            netlink,
+            links,
+            neighbors,
+            checks,
+            vips,
+            plane,
+            said: HashMap::new(),
+            is_ready: false,
+        };
+        supervisor.adopt().await?;
+        Ok((supervisor, events))
+    }
+
+    /// Makes the world follow the model: wanted neighbours and checks, forwarding state, VIPs.
+    async fn adopt(&mut self) -> Result<(), Error> {
+        self.neighbors.want(compile::neighbors(&self.loaded.model, &self.survey));
+        self.checks.set(compile::checks(&self.loaded.model));
+        self.publish();
+        self.claim_vips().await
+    }
+
+    async fn claim_vips(&mut self) -> Result<(), Error> {
+        let interfaces: Vec<u32> = self.survey.interfaces.iter().map(|link| link.index).collect();
+        let addresses = address::addresses(&self.netlink).await?;
+        let mut wanted: Vec<Vip> = self
+            .loaded
+            .model
+            .services
+            .iter()
+            .filter_map(|service| {
+                let index = address::interface_for(service.key.vip, &interfaces, &addresses)?;
+                Some(Vip { index, address: service.key.vip })
+            })
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let held: HashMap<Vip, Ownership> = self.vips.held().into_iter().collect();
+        for claim in self.vips.claim(&interfaces, &wanted).await? {
+            let name = self.name_of(claim.vip.index);
+            let address = claim.vip.address;
+            match claim.outcome {
+                Ok(ownership) if held.get(&claim.vip) == Some(&ownership) => {}
+                Ok(Ownership::Added) => tracing::info!("{address} added to {name}"),
+                Ok(Ownership::Adopted) => {
+                    tracing::info!("{address} on {name} was left by an earlier run of shunt: taken over");
+                }
+                Ok(Ownership::Found) => {
+                    tracing::info!("{address} is on {name} already: used, and left there at the end");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn name_of(&self, index: u32) -> String {
+        self.links.view().get(&index).map_or_else(|| format!("interface {index}"), |link| link.name.clone())
+    }
+
+    async fn handle(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Link(event) => return self.link_changed(event),
+            Event::Address(address::Event::Removed(vip)) => {
+                let name = self.name_of(vip.index);
+                tracing::warn!("{} was removed from {name} by somebody: added again", vip.address);
+                if let Err(error) = self.claim_vips().await {
+                    tracing::error!("{error}");
+                }
+            }
+            Event::Neighbor(neighbor::Event::Moved { key, before, mac }) => tracing::warn!(
+                "{} has another MAC address: {} before, {} now",
+                key.address,
+                MacAddress(before),
+                MacAddress(mac)
+            ),
+            Event::Neighbor(_) | Event::Health(health::Event::Changed { .. }) => {}
+            // Perhaps it answers with another MAC address now: ask.
+            Event::Health(health::Event::Failing { key, .. }) => {
+                if let Some(port) = self.survey.ports.get(&key.address) {
+                    let index = self.survey.interfaces[*port].index;
+                    self.neighbors.revalidate(NeighborKey { index, address: key.address });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn link_changed(&mut self, event: link::Event) -> Result<(), Error> {
+        let Link { index, name, mac, .. } = event.link;
+        let Some(port) = self.survey.interfaces.iter().position(|link| link.index == index) else {
+            return Ok(());
+        };
+        match event.change {
+            Change::Up => tracing::info!("{name} is up"),
+            Change::Down => tracing::warn!("{name} is down"),
+            Change::Mtu { before } => {
+                tracing::warn!("{name} has MTU {} now, {before} before", event.link.mtu)
+            }
+            Change::Renamed { before } => tracing::warn!("{before} is called {name} now"),
+            Change::Appeared => {}
+            Change::Mac { before } => {
+                tracing::warn!(
+                    "{name} has MAC address {} now, {} before",
+                    MacAddress(mac),
+                    MacAddress(before)
+                );
+                let Some(program) = self.plane.program(port) else { return Ok(()) };
+                if let Err(error) =
+                    program.set_mac(MacAddress(mac)).and_then(|()| program.unset_mac(MacAddress(before)))
+                {
+                    tracing::error!("{name}: the XDP program does not know the new address: {error}");
+                }
+            }
+            Change::Gone => return Err(Error::InterfaceGone(name)),
+        }
+        Ok(())
+    }
+
+    /// Compiles what is known now and makes it current; says which real servers came and went.
+    fn publish(&mut self) {
+        let (links, health, neighbors) = (self.links.view(), self.checks.view(), self.neighbors.view());
+        let inputs = Inputs {
+            model: &self.loaded.model,
+            survey: &self.survey,
+            links: &links,
+            health: &health,
+            neighbors: &neighbors,
+        };
+        match compile(inputs, self.plane.state(), self.plane.workers().len()) {
+            Ok(state) => {
+                if let Err(error) = self.plane.publish(state) {
+                    tracing::error!("not every service could be steered: {error}");
+                }
+            }
+            // `config::resolve` checks what the builder checks.
+            Err(error) => unreachable!("the model is valid by construction: {error}"),
+        }
+        let mut said = HashMap::new();
+        for service in &self.loaded.model.services {
+            for real in &service.reals {
+                let id = (service.key, real.address);
+                let standing = inputs.standing(service, real);
+                let before = self.said.get(&id);
+                if before != Some(&standing) {
+                    say(service.key, real.address, before, &standing);
+                }
+                said.insert(id, standing);
+            }
+        }
+        self.said = said;
+    }
+
+    /// Whether every real server's first check and MAC address is known.
+    fn is_settled(&self) -> bool {
+        !self.said.values().any(|standing| matches!(standing, Standing::Waiting(_)))
+    }
+
+    fn say_ready(&mut self) {
+        self.is_ready = true;
+        let up = self.said.values().filter(|standing| matches!(standing, Standing::Up(_))).count();
+        tracing::info!(
+            "ready: {} services, {up} of {} real servers up",
+            self.loaded.model.services.len(),
+            self.said.len()
+        );
+    }
+
+    /// Reads the configuration again. Refused: says why, changes nothing.
+    async fn reload(&mut self) -> Result<String, String> {
+        let refused = |why: String| {
+            tracing::error!("the configuration is refused, the running one stays:\n{why}");
+            Err(why)
+        };
+        let loaded = match config::load(&self.options.config) {
+            Ok(loaded) => loaded,
+            Err(faults) => return refused(faults.to_string()),
+        };
+        if let Some(key) = needs_restart(&self.loaded.model, &loaded.model) {
+            return refused(format!(
+                "{}: error: director.{key}: cannot be changed while shunt runs\n  help: restart shunt to change it",
+                self.options.config.display()
+            ));
+        }
+        let survey = match survey(&self.netlink, &self.links.view(), &loaded).await {
+            Ok(survey) => survey,
+            Err(error) => return refused(error.to_string()),
+        };
+        for warning in loaded.warnings.iter() {
+            tracing::warn!("{warning}");
+        }
+        let (old_loaded, old_survey) =
+            (std::mem::replace(&mut self.loaded, loaded), std::mem::replace(&mut self.survey, survey));
+        if let Err(error) = self.adopt().await {
+            (self.loaded, self.survey) = (old_loaded, old_survey);
+            if let Err(again) = self.adopt().await {
+                tracing::error!("going back to the running configuration: {again}");
+            }
+            return refused(error.to_string());
+        }
+        let done = format!("generation {} in force", self.plane.state().generation());
+        tracing::info!("configuration read again: {done}");
+        Ok(done)
+    }
+
+    async fn answer(&mut self, call: Call) {
+        let answer = match call.request() {
+            Request::Show { what, limit } => {
+                let (links, health, neighbors) =
+                    (self.links.view(), self.checks.view(), self.neighbors.view());
+                let inputs = Inputs {
+                    model: &self.loaded.model,
+                    survey: &self.survey,
+                    links: &links,
+                    health: &health,
+                    neighbors: &neighbors,
+                };
+                Answer::data(show::show(
+                    *what,
+                    *limit,
+                    &Facts { inputs, plane: &self.plane, is_ready: self.is_ready },
+                ))
+            }
+            Request::Reload => match self.reload().await {
+                Ok(text) => Answer::text(text),
+                Err(why) => Answer::error(why),
+            },
+        };
+        call.answer(answer);
+    }
+
+    async fn stop(mut self) {
+        if let Err(error) = self.vips.release_all().await {
+            tracing::error!("a VIP may be left: {error}");
+        }
+        // Dropping the dataplane joins its workers.
+        drop(self.plane);
+    }
+}
+
+fn say(service: ServiceKey, real: IpAddr, before: Option<&Standing>, now: &Standing) {
+    match (before, now) {
+        (Some(Standing::Up(_)), Standing::Up(_)) | (_, Standing::Waiting(_)) => {}
+        (_, Standing::Up(_)) => tracing::info!("real server {real} of {service} is up"),
+        (_, Standing::Down(why)) => tracing::warn!("real server {real} of {service} is down: {why}"),
+    }
+}
+
+/// Says how the frames come in; what is slower than it could be is a warning.
+fn describe(plane: &Dataplane) {
+    for (n, worker) in plane.workers().iter().enumerate() {
+        for queue in &worker.queues {
+            let copies = if queue.zero_copy { "zero-copy" } else { "copy mode" };
+            tracing::info!(
+                "worker {n}: {} queue {}, {} XDP, {copies}",
+                queue.interface,
+                queue.queue,
+                queue.mode
+            );
+            if queue.mode == XdpMode::Generic {
+                tracing::warn!(
+                    "{}: its driver has no native XDP: generic mode copies every frame into an skb first, which costs \
+                     most of the speed of AF_XDP",
+                    queue.interface
+                );
+            }
+        }
+    }
+}
+
+/// A key of `[director]` that differs and that workers cannot change while they run.
+fn needs_restart(old: &Model, new: &Model) -> Option<&'static str> {
+    let (old, new) = (&old.director, &new.director);
+    [
+        ("interfaces", old.interfaces != new.interfaces),
+        ("cores", old.cores != new.cores),
+        ("flows_per_worker", old.flows_per_worker != new.flows_per_worker),
+        ("frames_per_queue", old.frames_per_queue != new.frames_per_queue),
+        ("hash_key", old.hash_key != new.hash_key),
+        ("idle", old.idle != new.idle),
+    ]
+    .into_iter()
+    .find_map(|(key, differs)| differs.then_some(key))
+}
+
+fn setup(model: &Model, survey: &Survey) -> Setup {
+    let director = &model.director;
+    Setup {
+        interfaces: survey.interfaces.iter().map(interface_setup).collect(),
+        cores: director.cores.clone(),
+        flows_per_worker: director.flows_per_worker,
+        frames_per_queue: director.frames_per_queue,
+        idle: match director.idle {
+            Idle::Adaptive => WorkerIdle::Adaptive,
+            Idle::Spin => WorkerIdle::Spin,
+        },
+        hash_key: HashKey(director.hash_key),
+    }
+}
+
+fn interface_setup(link: &Link) -> InterfaceSetup {
+    // Devices whose other end is software: a checksum left to the hardware was never computed.
+    const VIRTUAL: [&str; 5] = ["veth", "virtio_net", "tun", "tap", "macvlan"];
+    InterfaceSetup {
+        name: link.name.clone(),
+        index: link.index,
+        mac: MacAddress(link.mac),
+        queues: link.rx_queues.min(link.tx_queues),
+        mtu: link.mtu,
+        complete_checksums: VIRTUAL.contains(&link.kind.as_str()) || VIRTUAL.contains(&link.driver.as_str()),
+    }
+}
+
+impl From<SurveyError> for Error {
+    fn from(error: SurveyError) -> Self {
+        match error {
+            SurveyError::Faults(faults) => Error::Config(faults),
+            SurveyError::Kernel(error) => Error::Kernel(error),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The addresses of a lab: fixed per role, so that a capture reads without a legend.
+//!
+//! | who | outside | LAN | servers' LAN (two-legged) | MAC |
+//! |---|---|---|---|---|
+//! | router | 198.51.100.1 | 192.0.2.1 | 203.0.113.1 | 02:00:00:00:a0:01, a1, a2 |
+//! | clients | 198.51.100.7, .8, ... | | | 02:00:00:00:c0:07, ... |
+//! | directors | | 192.0.2.2, .3 | 203.0.113.2, .3 | 02:00:00:00:d0:02, d1 on the second leg |
+//! | real servers | | 192.0.2.21, .22, ... | or 203.0.113.21, ... | 02:00:00:00:e0:21, ... |
+//! | VIPs | | 192.0.2.10 to .19 | | that of the owner |
+//!
+//! Invariant: the last byte of a MAC *looks like* the last byte of the address: .21 is `:21`, not `:15`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+
+/// The first VIP, the one that tests with one service use.
+pub const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
+
+/// The VIP number `index` (0 to 9), from [`VIP`] on.
+pub fn vip(index: usize) -> IpAddr {
+    assert!(index < 10, "the lab has the VIPs 192.0.2.10 to .19; number {index} was asked for");
+    Segment::Lan.address(10 + index)
+}
+
+/// One of the networks of a lab.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Segment {
+    /// Where the clients are, behind the router: 198.51.100.0/24.
+    Outside,
+    /// Where router, directors and VIPs are, and the real servers unless the lab is two-legged: 192.0.2.0/24.
+    Lan,
+    /// Where the real servers of a two-legged lab are: 203.0.113.0/24.
+    Servers,
+}
+
+impl Segment {
+    /// The length of every segment's prefix.
+    pub const PREFIX: u8 = 24;
+
+    /// The address `last` of this segment.
+    pub fn address(self, last: usize) -> IpAddr {
+        let last = u8::try_from(last).expect("the last byte of an address");
+        IpAddr::V4(match self {
+            Segment::Outside => Ipv4Addr::new(198, 51, 100, last),
+            Segment::Lan => Ipv4Addr::new(192, 0, 2, last),
+            Segment::Servers => Ipv4Addr::new(203, 0, 113, last),
+        })
+    }
+
+    /// The router's address here: everybody's way out.
+    pub fn router(self) -> IpAddr {
+        self.address(1)
+    }
+}
+
+/// An Ethernet address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// All stations.
+    pub const BROADCAST: Mac = Mac([0xff; 6]);
+    /// Nobody; the target of an ARP request.
+    pub const ZERO: Mac = Mac([0; 6]);
+
+    /// `02:00:00:00:ROLE:LAST`, where LAST shows the decimal `last`, so at most 99.
+    pub fn of_role(role: u8, last: usize) -> Mac {
+        assert!(last < 100, "a MAC of the lab shows two decimal digits, not {last}");
+        let digits = (last / 10 * 16 + last % 10) as u8;
+        Mac([0x02, 0, 0, 0, role, digits])
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Mac {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Mac, String> {
+        let bytes: Vec<u8> = text
+            .split(':')
+            .map(|part| u8::from_str_radix(part, 16))
+            .collect::<Result<_, _>>()
+            .map_err(|fault| format!("{text:?} is no MAC address: {fault}"))?;
+        bytes.try_into().map(Mac).map_err(|_| format!("{text:?} is no MAC address: it has not six bytes"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_shows_the_last_byte_of_the_address() {
+        assert_eq!(Mac::of_role(0xe0, 21).to_string(), "02:00:00:00:e0:21");
+    }
+
+    #[test]
+    fn a_mac_reads_what_it_writes() {
+        let mac = Mac([0x02, 0xab, 0, 1, 2, 0xff]);
+        assert_eq!(mac.to_string().parse(), Ok(mac));
+        assert!("02:00".parse::<Mac>().is_err());
+        assert!("02:00:00:00:00:xx".parse::<Mac>().is_err());
+    }
+}

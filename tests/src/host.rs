@@ -1,0 +1,133 @@
+//! One machine of the lab: a namespace, and the legs it stands on.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::ops::Deref;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::address::{Mac, Segment};
+use crate::namespace::Namespace;
+use crate::packet_socket::PacketSocket;
+
+/// An interface of a host and where it is plugged in.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    /// The interface's name inside the host, `eth0` mostly.
+    pub interface: String,
+    /// The network it is on.
+    pub segment: Segment,
+    /// The host's own address there.
+    pub address: IpAddr,
+    /// Its Ethernet address.
+    pub mac: Mac,
+    /// The name of the other end, a port of a bridge. Captures are taken there: tcpdump sees neither what XDP takes
+    /// from an interface nor what AF_XDP sends on it, but the peer sees all.
+    pub port: String,
+}
+
+/// A host. Everything a [`Namespace`] can, a host can.
+#[derive(Clone)]
+pub struct Host {
+    pub(crate) role: String,
+    pub(crate) namespace: Namespace,
+    pub(crate) legs: Vec<Leg>,
+}
+
+impl Deref for Host {
+    type Target = Namespace;
+
+    fn deref(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
+impl Host {
+    /// What it is in the lab, `rs1` for example; also the name that its web server answers with.
+    pub fn role(&self) -> &str {
+        &self.role
+    }
+
+    /// Its namespace, for those who want to keep it.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Its legs; `eth0` comes first.
+    pub fn legs(&self) -> &[Leg] {
+        &self.legs
+    }
+
+    /// Its leg on `segment`; panics if it has none.
+    #[track_caller]
+    pub fn leg(&self, segment: Segment) -> &Leg {
+        match self.legs.iter().find(|leg| leg.segment == segment) {
+            Some(leg) => leg,
+            None => panic!("{} has no leg on {segment:?}", self.role),
+        }
+    }
+
+    /// The address of its first leg.
+    pub fn address(&self) -> IpAddr {
+        self.first().address
+    }
+
+    /// The Ethernet address of its first leg.
+    pub fn mac(&self) -> Mac {
+        self.first().mac
+    }
+
+    /// The bridge port of its first leg.
+    pub fn port(&self) -> &str {
+        &self.first().port
+    }
+
+    fn first(&self) -> &Leg {
+        self.legs.first().expect("every host but the switch has a leg")
+    }
+
+    /// A raw socket on its first leg.
+    #[track_caller]
+    pub fn packet_socket(&self) -> PacketSocket {
+        PacketSocket::open(&self.namespace, &self.first().interface)
+    }
+
+    /// Puts `address` on `interface` as a host address, as shunt does with a VIP. For tests of the lab itself and for
+    /// stand-ins: in a test of shunt, shunt does it.
+    #[track_caller]
+    pub fn add_address(&self, address: IpAddr, interface: &str) {
+        let prefix = if address.is_ipv4() { 32 } else { 128 };
+        self.ip(&format!("addr add {address}/{prefix} dev {interface}\n"));
+    }
+
+    /// Removes what [`Host::add_address`] put there.
+    #[track_caller]
+    pub fn remove_address(&self, address: IpAddr, interface: &str) {
+        let prefix = if address.is_ipv4() { 32 } else { 128 };
+        self.ip(&format!("addr del {address}/{prefix} dev {interface}\n"));
+    }
+
+    /// Opens a TCP connection from this host.
+    pub fn connect(&self, to: SocketAddr, deadline: Duration) -> io::Result<TcpStream> {
+        self.enter(|| TcpStream::connect_timeout(&to, deadline))
+    }
+
+    /// Opens a TCP connection from the port `source_port` of this host: the flow can then be foretold.
+    pub fn connect_from(
+        &self,
+        source_port: u16,
+        to: SocketAddr,
+        deadline: Duration,
+    ) -> io::Result<TcpStream> {
+        self.enter(|| {
+            let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+            let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+            // A port may be used again at once, while its last flow is in TIME_WAIT.
+            socket.set_reuse_address(true)?;
+            socket.bind(&SocketAddr::new(any, source_port).into())?;
+            socket.connect_timeout(&to.into(), deadline)?;
+            Ok(socket.into())
+        })
+    }
+}
