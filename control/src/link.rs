@@ -36,9 +36,9 @@ pub struct Link {
     pub kind: String,
     /// Its driver as `ethtool -i` shows it: "virtio_net", "ixgbe"; the kind where there is no driver.
     pub driver: String,
-    /// Receive queues in use, >= 1.
+    /// Receive queues in use, >= 1, when the link was first seen (no notification tells of `ethtool -L`).
     pub rx_queues: u32,
-    /// Transmit queues in use, >= 1.
+    /// Transmit queues in use, >= 1, when the link was first seen.
     pub tx_queues: u32,
 }
 

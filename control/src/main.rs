@@ -117,8 +117,9 @@ fn check(file: &std::path::Path) -> anyhow::Result<()> {
         Ok(loaded) => {
             eprint!("{}", loaded.warnings.render(color));
             let reals: usize = loaded.model.services.iter().map(|service| service.reals.len()).sum();
-            let services = loaded.model.services.len();
-            out(&format!("{}: valid: {services} services, {reals} real servers\n", file.display()))
+            let services = config::counted(loaded.model.services.len(), "service");
+            let reals = config::counted(reals, "real server");
+            out(&format!("{}: valid: {services}, {reals}\n", file.display()))
         }
         Err(faults) => anyhow::bail!("{}{}", faults.render(color), faults.summary()),
     }

@@ -219,7 +219,7 @@ impl Supervisor {
                     tracing::info!("{address} on {name} was left by an earlier run of shunt: taken over");
                 }
                 Ok(Ownership::Found) => {
-                    tracing::info!("{address} is on {name} already: used, and left there at the end");
+                    tracing::info!("{address} found on {name}: used, and left there at the end");
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -333,9 +333,9 @@ impl Supervisor {
         self.is_ready = true;
         let up = self.said.values().filter(|standing| matches!(standing, Standing::Up(_))).count();
         tracing::info!(
-            "ready: {} services, {up} of {} real servers up",
-            self.loaded.model.services.len(),
-            self.said.len()
+            "ready: {}, {up} of {} up",
+            config::counted(self.loaded.model.services.len(), "service"),
+            config::counted(self.said.len(), "real server")
         );
     }
 
@@ -372,7 +372,7 @@ impl Supervisor {
             return refused(error.to_string());
         }
         let done = format!("generation {} in force", self.plane.state().generation());
-        tracing::info!("configuration read again: {done}");
+        tracing::info!("reloaded: {done}");
         Ok(done)
     }
 

@@ -91,6 +91,11 @@ impl Capture {
         read(&self.file)
     }
 
+    /// The pid of tcpdump.
+    pub fn pid(&self) -> i32 {
+        self.tcpdump.pid()
+    }
+
     /// Where the capture is written.
     pub fn file(&self) -> &Path {
         &self.file

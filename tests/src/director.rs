@@ -21,7 +21,7 @@ const BINARY: &str = "SHUNT_BIN";
 const SOCKET: &str = "SHUNT_SOCKET";
 
 /// The word of the line that says that it forwards.
-pub const READY: &str = "ready";
+pub const READY: &str = "ready: ";
 /// The word of the line that says that a new configuration is in force.
 pub const RELOADED: &str = "reloaded";
 /// The word of the line that says that a new configuration is bad and the old one stays.

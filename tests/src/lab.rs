@@ -108,7 +108,10 @@ impl LabBuilder {
             hosts: Vec::new(),
             clients: Vec::new(),
             folder: Some(
-                tempfile::Builder::new().prefix("shunt-lab-").tempdir().expect("a folder for the lab"),
+                tempfile::Builder::new()
+                    .prefix(&sweep::folder_prefix())
+                    .tempdir()
+                    .expect("a folder for the lab"),
             ),
             files: AtomicUsize::new(0),
             spec: self,
@@ -294,7 +297,9 @@ impl Drop for Lab {
         if std::env::var_os(KEEP).is_some()
             && let Some(folder) = self.folder.take()
         {
-            eprintln!("{KEEP}: the lab's files are in {}", folder.keep().display());
+            let folder = folder.keep();
+            let _ = std::fs::write(folder.join(sweep::KEPT), "");
+            eprintln!("{KEEP}: the lab's files are in {}", folder.display());
         }
     }
 }

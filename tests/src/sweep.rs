@@ -1,7 +1,7 @@
 //! Taking labs away: one's own at its end, and those whose test process was killed before it could.
 //!
 //! Invariant: only namespaces named `shunt-PID-...` are touched, and only processes inside them, each by its pid. The
-//! namespaces of a process that lives are its own business.
+//! namespaces of a process that lives are its own business. The same holds for the folders `shunt-lab-PID-...`.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -18,9 +18,19 @@ use crate::privilege::SYSTEM_PATH;
 /// What the name of every namespace of every lab begins with.
 const PREFIX: &str = "shunt-";
 
+/// What the name of the folder of every lab begins with.
+const FOLDER_PREFIX: &str = "shunt-lab-";
+/// A file that says that a lab's folder shall stay.
+pub(crate) const KEPT: &str = "kept-on-request";
+
 /// The name of the namespace `role` of lab `lab` of this process.
 pub(crate) fn name(lab: usize, role: &str) -> String {
     format!("{PREFIX}{}-{lab}-{role}", std::process::id())
+}
+
+/// What the name of the folder of a lab of this process begins with.
+pub(crate) fn folder_prefix() -> String {
+    format!("{FOLDER_PREFIX}{}-", std::process::id())
 }
 
 /// Removes what labs of dead processes have left.
@@ -28,7 +38,16 @@ pub fn leftovers() {
     // A dead process may have had our pid; what carries our pid is a leftover only before we make anything.
     static FIRST: Once = Once::new();
     FIRST.call_once(|| remove(&namespaces(|pid| pid == std::process::id())));
-    remove(&namespaces(|pid| pid != std::process::id() && !Path::new(&format!("/proc/{pid}")).exists()));
+    let dead = |pid| pid != std::process::id() && !Path::new(&format!("/proc/{pid}")).exists();
+    remove(&namespaces(dead));
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for folder in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+        let name = folder.file_name().and_then(|name| name.to_str());
+        if name.and_then(folder_owner).is_some_and(dead) && !folder.join(KEPT).exists() {
+            // Another process may be at it too; what it leaves is for the next.
+            let _ = std::fs::remove_dir_all(&folder);
+        }
+    }
 }
 
 /// Ends every process in the named namespaces and deletes them. Never panics: it runs while a test unwinds.
@@ -75,9 +94,22 @@ fn owner(name: &str) -> Option<u32> {
     parts.next().map(|_role| pid)
 }
 
+/// The pid in the name of a lab's folder: `shunt-lab-PID-RANDOM`.
+fn folder_owner(name: &str) -> Option<u32> {
+    name.strip_prefix(FOLDER_PREFIX)?.split_once('-')?.0.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_folders_of_labs_have_an_owner() {
+        assert_eq!(folder_owner("shunt-lab-4711-a1b2c3"), Some(4711));
+        for foreign in ["shunt-lab-", "shunt-lab-4711", "shunt-lab-x-a1b2c3", "4711-a1b2c3"] {
+            assert_eq!(folder_owner(foreign), None, "{foreign}");
+        }
+    }
 
     #[test]
     fn only_names_of_labs_have_an_owner() {

@@ -84,8 +84,8 @@ impl VipOwner {
 
     /// Removes every VIP that shunt put there. The first failure is returned; the others are still removed.
     pub async fn release_all(&mut self) -> Result<(), Error> {
-        let held = std::mem::take(&mut *self.lock());
         let now = addresses(&self.netlink).await?;
+        let held = std::mem::take(&mut *self.lock());
         let mut first = Ok(());
         for (vip, ownership) in held {
             if self.is_ours(vip, Some(ownership), &now) {

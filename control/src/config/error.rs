@@ -139,14 +139,10 @@ impl Faults {
     /// The count for a last line: `2 errors, 1 warning`.
     pub fn summary(&self) -> String {
         let errors = self.0.iter().filter(|fault| fault.severity == Severity::Error).count();
-        let counted = |count: usize, noun: &str| match count {
-            0 => None,
-            1 => Some(format!("1 {noun}")),
-            n => Some(format!("{n} {noun}s")),
-        };
-        let parts: Vec<String> = [counted(errors, "error"), counted(self.0.len() - errors, "warning")]
+        let parts: Vec<String> = [(errors, "error"), (self.0.len() - errors, "warning")]
             .into_iter()
-            .flatten()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, noun)| counted(count, noun))
             .collect();
         if parts.is_empty() { "no faults".to_owned() } else { parts.join(", ") }
     }
@@ -203,6 +199,11 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Fault {}
 impl std::error::Error for Faults {}
+
+/// A number of things: `1 service`, `2 services`.
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
 
 /// A typed value in quotes: escaped, and cut where it gets long.
 pub(super) fn quote(typed: &str) -> String {

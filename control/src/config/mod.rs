@@ -26,7 +26,7 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use error::{Fault, Faults, Severity};
+pub use error::{Fault, Faults, Severity, counted};
 pub use format::Format;
 pub use location::{Locations, Place};
 pub use resolve::Loaded;

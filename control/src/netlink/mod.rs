@@ -4,8 +4,8 @@
 //! must become a new dump, and an error must say which call failed and what the kernel answered.
 //!
 //! *Invariants*
-//! - a request ends: with the kernel's answer, or with `ETIMEDOUT` after [`ANSWER_TIMEOUT`];
-//! - a [`Subscription`] never ends: a broken socket is opened anew and reported as [`Notice::Overrun`].
+//! - a request ends: with the kernel's answer, or with `ETIMEDOUT` after 5 s;
+//! - a subscription never ends: a broken socket is opened anew and reported as an overrun.
 //!
 //! Follows `Documentation/userspace-api/netlink/intro.rst` and rtnetlink(7).
 

@@ -1,19 +1,18 @@
 //! The flow table of one worker: bounded, exact, never resized.
 //!
 //! A bucket is one cache line of four entries. A key has two buckets; it is stored in the first while that
-//! has room to spare, else in the emptier of the two, and looked for in both, so that at a load of 0.6
-//! practically no bucket pair is full. When a pair is full the newcomer takes the place of, in this order: an
+//! is nearly empty, else in the emptier of the two, and looked for in both, so that at a load of 0.5 every
+//! newcomer finds room, and at 0.6 one in two thousand does not. It then takes the place of, in this order: an
 //! expired flow, a closing one, one still on probation; else it is not remembered and lives by the hash
 //! alone, which gives the same answer while the set of real servers stays.
 //!
 //! *Invariants*:
 //! - memory is allocated once, in `new`;
 //! - one writer (`FlowTable`, not `Clone`); readers (`FlowReader`) may read an entry in the middle of a
-//!   change and then see a free one or the old one, never a mixture that matches their key with a real server
-//!   of another service;
+//!   change and then see the old one, the new one or none, never a mixture of two;
 //! - a key occurs at most once.
 //!
-//! Words are relaxed atomics (plain moves on every machine shunt runs on) because other workers and the
+//! Words are atomics (loads and stores only: plain moves on x86) because other workers and the
 //! control thread read the table while its worker writes.
 
 use std::sync::Arc;
@@ -34,6 +33,15 @@ pub const MIN_FLOWS: usize = 64;
 struct Entry {
     endpoints: AtomicU64,
     meta: AtomicU64,
+}
+
+impl Entry {
+    /// Whether word 1 is what it was before word 0 was loaded. `write` frees an entry before it changes its
+    /// word 0, so if it is, both words belong together.
+    #[inline(always)]
+    fn still_is(&self, meta: u64) -> bool {
+        self.meta.load(Ordering::Relaxed) == meta
+    }
 }
 
 #[derive(Default)]
@@ -150,8 +158,8 @@ impl FlowTable {
     #[inline]
     pub fn insert(&mut self, slot: Slot, key: FlowKey, flow: Flow, timeouts: &Timeouts) -> Inserted {
         let (bucket, free) = match (self.memory.free(slot.first), self.memory.free(slot.second)) {
-            // Room to spare in the first: most lookups then end there.
-            ((free, Some(way)), _) if free >= 2 => (slot.first, Some(way)),
+            // Nearly empty: many lookups then end in the first.
+            ((free, Some(way)), _) if free >= 3 => (slot.first, Some(way)),
             ((free, Some(way)), (other, _)) if free >= other => (slot.first, Some(way)),
             (_, (_, way)) => (slot.second, way),
         };
@@ -210,14 +218,18 @@ impl FlowReader {
     /// Looks a flow up by its hash.
     #[inline]
     pub fn find(&self, hash: u64, key: FlowKey) -> Option<Flow> {
-        self.memory.find(self.memory.slot(hash), key).map(|(_, flow)| flow)
+        let (position, flow) = self.memory.find(self.memory.slot(hash), key)?;
+        // The writer may have changed the entry between the loads of its words.
+        self.memory.at(position).still_is(flow.pack(key.service)).then_some(flow)
     }
 
     /// Every flow remembered while this walks; a flow that moves meanwhile may be missed.
     pub fn iter(&self) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
         self.memory.buckets.iter().flat_map(|bucket| &bucket.0).filter_map(|entry| {
-            let (service, flow) = Flow::unpack(entry.meta.load(Ordering::Acquire))?;
-            Some((FlowKey { endpoints: entry.endpoints.load(Ordering::Acquire), service }, flow))
+            let meta = entry.meta.load(Ordering::Acquire);
+            let (service, flow) = Flow::unpack(meta)?;
+            let key = FlowKey { endpoints: entry.endpoints.load(Ordering::Acquire), service };
+            entry.still_is(meta).then_some((key, flow))
         })
     }
 

@@ -141,11 +141,16 @@ impl<'a> Builder<'a> {
             .map(|old| old.reals.iter().map(|real| bury_real(real, generation)).collect())
             .unwrap_or_default();
         if same.is_none() {
-            // The former tenant of this id was another service: none of its flows may match.
-            reals.iter_mut().for_each(|real| real.epoch = (real.epoch + 1) & 0xf);
+            // The former tenant of this id was another service: none of its flows may match, none of its
+            // counts go on.
+            for real in &mut reals {
+                real.epoch = (real.epoch + 1) & 0xf;
+                real.counters = Arc::new(PerWorker::new(self.workers));
+            }
         }
+        let mut slots = Slots::of(&reals, same.is_some(), spec, generation);
         for real in &spec.reals {
-            self.add_real(&mut reals, real, same.is_some(), generation, spec.key)?;
+            self.add_real(&mut reals, &mut slots, real, spec.key)?;
         }
         let members: Arc<[Member]> = members(&reals).into();
         let (members, table) = match same.filter(|old| old.members == members) {
@@ -165,9 +170,8 @@ impl<'a> Builder<'a> {
     fn add_real(
         &self,
         reals: &mut Vec<Real>,
+        slots: &mut Slots,
         spec: &RealSpec,
-        same_service: bool,
-        generation: u64,
         key: ServiceKey,
     ) -> Result<(), BuildError> {
         if let Some(path) = spec.path
@@ -175,21 +179,19 @@ impl<'a> Builder<'a> {
         {
             return Err(BuildError::NoSuchPort(key, spec.address, path.port));
         }
-        let known = reals.iter().position(|real| same_service && real.address == spec.address);
-        let (slot, epoch, counters) = match known {
-            Some(slot) if reals[slot].removed.is_none() => {
+        let fresh = || Arc::new(PerWorker::new(self.workers));
+        let (slot, epoch, counters) = match slots.known.get(&spec.address) {
+            Some(&slot) if reals[slot].removed.is_none() => {
                 return Err(BuildError::DuplicateReal(key, spec.address));
             }
-            Some(slot) => (slot, reals[slot].epoch, reals[slot].counters.clone()),
-            None => {
-                let fresh = Arc::new(PerWorker::new(self.workers));
-                match oldest_tombstone(reals, generation, same_service) {
-                    Some(slot) => (slot, (reals[slot].epoch + 1) & 0xf, fresh),
-                    None if reals.len() < MAX_IDS => (reals.len(), 0, fresh),
-                    None => return Err(BuildError::TooManyReals(key)),
-                }
-            }
+            Some(&slot) => (slot, reals[slot].epoch, reals[slot].counters.clone()),
+            None => match slots.reusable.next() {
+                Some(slot) => (slot, (reals[slot].epoch + 1) & 0xf, fresh()),
+                None if reals.len() < MAX_IDS => (reals.len(), 0, fresh()),
+                None => return Err(BuildError::TooManyReals(key)),
+            },
         };
+        slots.known.insert(spec.address, slot);
         let state = match (spec.path, spec.weight) {
             (None, _) => RealState::Down,
             (Some(_), 0) => RealState::Draining,
@@ -219,16 +221,40 @@ fn bury_real(real: &Real, generation: u64) -> Real {
     }
 }
 
-/// The slot to give to a newcomer, once enough tombstones have gathered. Those of this very generation may
-/// still be claimed by a later specification and are left alone.
-fn oldest_tombstone(reals: &[Real], generation: u64, same_service: bool) -> Option<usize> {
-    let buried =
-        || reals.iter().enumerate().filter_map(|(slot, real)| real.removed.map(|removed| (removed, slot)));
-    if !same_service {
-        return buried().min().map(|(_, slot)| slot);
+/// Where the real servers of one service may go.
+struct Slots {
+    /// Those that have a place already, tombstones included.
+    known: HashMap<Address, usize>,
+    /// Places for newcomers, the longest empty first.
+    reusable: std::vec::IntoIter<usize>,
+}
+
+impl Slots {
+    /// `reals`: all buried. Within the same service the newest tombstones stay, and those that the
+    /// specification wants again.
+    fn of(reals: &[Real], same_service: bool, spec: &ServiceSpec, generation: u64) -> Self {
+        let wanted: HashSet<Address> = spec.reals.iter().map(|real| real.address).collect();
+        let is_free = |real: &Real| {
+            !same_service || (real.removed < Some(generation) && !wanted.contains(&real.address))
+        };
+        let mut tombstones: Vec<_> = reals
+            .iter()
+            .enumerate()
+            .filter(|(_, real)| is_free(real))
+            .map(|(slot, real)| (real.removed, slot))
+            .collect();
+        tombstones.sort_unstable();
+        if same_service {
+            tombstones.truncate(tombstones.len().saturating_sub(REAL_TOMBSTONES));
+        }
+        let known = if same_service {
+            reals.iter().enumerate().map(|(slot, real)| (real.address, slot)).collect()
+        } else {
+            HashMap::new()
+        };
+        let reusable: Vec<usize> = tombstones.into_iter().map(|(_, slot)| slot).collect();
+        Slots { known, reusable: reusable.into_iter() }
     }
-    let old = || buried().filter(|&(removed, _)| removed < generation);
-    (old().count() > REAL_TOMBSTONES).then(|| old().min().map(|(_, slot)| slot)).flatten()
 }
 
 /// The id to give to a new service, once enough tombstones have gathered. One that is wanted again is left

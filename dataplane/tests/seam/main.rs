@@ -1,8 +1,15 @@
 //! Tests of the dataplane on its public seam: workers on memory ports, driven by hand. One program, since
 //! each would link libxdp and libbpf anew.
 
+mod builder;
+mod completion;
+mod conservation;
 mod craft;
 mod differential;
+mod gauges;
 mod golden;
 mod malformed;
+mod pcap;
 mod rig;
+mod stickiness;
+mod table;

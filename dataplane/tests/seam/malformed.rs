@@ -147,7 +147,8 @@ fn a_packet_longer_than_offsets_can_say_is_dropped() {
 
 /// Frames that come close to being right: a good one, changed in a few bytes, cut, or extended.
 pub fn mutated() -> impl Strategy<Value = Vec<u8>> {
-    let good = (any::<bool>(), 0u32..100, any::<u8>(), proptest::collection::vec(any::<u8>(), 0..60), 0usize..11);
+    let good =
+        (any::<bool>(), 0u32..100, any::<u8>(), proptest::collection::vec(any::<u8>(), 0..60), 0usize..11);
     let good = good.prop_map(|(tcp, n, flags, payload, words)| {
         let craft = if tcp { Craft::tcp(n, flags) } else { Craft::udp(n) };
         Craft { payload, options: vec![1; words * 4], ..craft }.bytes()

@@ -267,8 +267,7 @@ pub fn state_counters(state: &ForwardingState) -> BTreeMap<String, u64> {
         counters.insert(format!("{name}.service.bytes"), all.total(|c| &c.bytes));
         counters.insert(format!("{name}.service.flows"), all.total(|c| &c.flows));
         for (slot, real) in service.reals() {
-            let RealCounters { frames: _, bytes: _, flows: _, active: _, inactive: _ } =
-                &*real.counters()[0];
+            let RealCounters { frames: _, bytes: _, flows: _, active: _, inactive: _ } = &*real.counters()[0];
             let (name, all) = (format!("{name}.real{}", slot.0), real.counters());
             counters.insert(format!("{name}.frames"), all.total(|c| &c.frames));
             counters.insert(format!("{name}.bytes"), all.total(|c| &c.bytes));

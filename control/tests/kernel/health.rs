@@ -1,16 +1,15 @@
-//! TCP checks against real servers in another network namespace. Needs root, iproute2 and nftables.
-
-mod namespace;
+//! TCP checks of real servers in another network namespace.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use namespace::{Namespace, next, shell, until};
 use shunt::address::{Vip, VipOwner};
 use shunt::health::{CheckKey, Event, Runner, Status};
 use shunt::model::{HealthCheck, Probe};
 use shunt::netlink::Netlink;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::namespace::{Namespace, next, shell, until};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 

@@ -1,0 +1,39 @@
+//! The way to a real server.
+
+use shunt::netlink::Netlink;
+use shunt::route::{Reach, reach};
+
+use crate::namespace::Namespace;
+
+#[test]
+fn the_way_to_a_real_server_is_told_apart() {
+    let (director, _real) = Namespace::pair();
+    director.ip("address add 2001:db8::1/64 dev d0 nodad");
+    director.ip("route add 198.51.100.0/24 via 192.0.2.21");
+    director.ip("route add 2001:db8:1::/48 via 2001:db8::21");
+    director.ip("route add blackhole 198.18.0.0/24");
+    director.ip("route add unreachable 198.18.1.0/24");
+    director.ip("route add prohibit 198.18.2.0/24");
+    let index = director.index("d0");
+    director.block_on(async || {
+        let netlink = Netlink::open().unwrap();
+        let gateway = |text: &str| Reach::ViaGateway { gateway: text.parse().unwrap(), index };
+        for (address, expected) in [
+            ("192.0.2.21", Reach::OnLink { index }),
+            ("2001:db8::21", Reach::OnLink { index }),
+            ("198.51.100.7", gateway("192.0.2.21")),
+            ("2001:db8:1::7", gateway("2001:db8::21")),
+            ("192.0.2.1", Reach::Local),
+            ("127.0.0.1", Reach::Local),
+            ("2001:db8::1", Reach::Local),
+            ("192.0.2.255", Reach::Unreachable),
+            ("203.0.113.7", Reach::Unreachable),
+            ("2001:db8:ffff::7", Reach::Unreachable),
+            ("198.18.0.7", Reach::Unreachable),
+            ("198.18.1.7", Reach::Unreachable),
+            ("198.18.2.7", Reach::Unreachable),
+        ] {
+            assert_eq!(reach(&netlink, address.parse().unwrap()).await.unwrap(), expected, "{address}");
+        }
+    });
+}

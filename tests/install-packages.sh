@@ -1,0 +1,36 @@
+#!/bin/sh
+# Installs the Debian packages that building shunt and its lab need, those that are missing only.
+set -eu
+
+# To build: clang compiles the XDP program, the others are for libxdp (through xsk-rs).
+build="clang gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev pkg-config m4 make"
+# For the lab: namespaces, captures, real servers and clients.
+lab="iproute2 procps tcpdump nginx-light curl iptables nftables"
+
+missing=""
+for package in $build $lab; do
+	dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+	echo "These packages are missing:$missing" >&2
+	echo "Install them as root:  apt-get install$missing" >&2
+	exit 1
+fi
+echo "== Installing:$missing"
+# The nginx package starts a web server on this machine, which the lab does not want: Debian's policy-rc.d says no
+# (invoke-rc.d(8)).
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	trap 'rm -f "$policy"' EXIT
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # a list of words
+apt-get install -y -qq --no-install-recommends $missing
+case "$missing" in
+*nginx*) command -v systemctl >/dev/null && systemctl disable --quiet nginx 2>/dev/null || true ;;
+esac
