@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use shunt_dataplane::forwarding::BuildError;
 use shunt_dataplane::xsk::program::OpenError;
 
 use crate::config::Faults;
@@ -25,6 +26,9 @@ pub enum Error {
     /// The kernel refused a request.
     #[error("{0}")]
     Kernel(#[from] netlink::Error),
+    /// The configuration is larger than the dataplane's tables.
+    #[error("the configuration cannot be compiled: {0}")]
+    Compile(#[from] BuildError),
     /// No netlink socket.
     #[error("no netlink socket: {0}")]
     Netlink(io::Error),

@@ -108,10 +108,9 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                 while let (Ok(()), Ok(event)) = (&result, events.try_recv()) {
                     result = supervisor.handle(event).await;
                 }
-                if let Err(error) = result {
+                if let Err(error) = result.and_then(|()| supervisor.publish()) {
                     break Err(error);
                 }
-                supervisor.publish();
             }
             Some(call) = server.next() => supervisor.answer(call).await,
             _ = hangup.recv() => {
@@ -189,27 +188,37 @@ impl Supervisor {
     async fn adopt(&mut self) -> Result<(), Error> {
         self.neighbors.want(compile::neighbors(&self.loaded.model, &self.survey));
         self.checks.set(compile::checks(&self.loaded.model));
-        self.publish();
-        self.claim_vips().await
+        let wanted = self.wanted_vips().await?;
+        // A VIP that goes is given up before its services are unsteered, one that comes is owned after they are
+        // steered: the kernel never sees a frame for a VIP it owns.
+        let held = self.vips.held();
+        if !held.is_empty() {
+            let stays = |vip: &Vip| wanted.contains(vip);
+            self.claim(&held.into_iter().map(|(vip, _)| vip).filter(stays).collect::<Vec<_>>()).await?;
+        }
+        self.publish()?;
+        self.claim(&wanted).await
     }
 
-    async fn claim_vips(&mut self) -> Result<(), Error> {
-        let interfaces: Vec<u32> = self.survey.interfaces.iter().map(|link| link.index).collect();
+    /// Where each VIP of the model belongs.
+    async fn wanted_vips(&self) -> Result<Vec<Vip>, Error> {
         let addresses = address::addresses(&self.netlink).await?;
-        let mut wanted: Vec<Vip> = self
-            .loaded
-            .model
-            .services
-            .iter()
-            .filter_map(|service| {
-                let index = address::interface_for(service.key.vip, &interfaces, &addresses)?;
-                Some(Vip { index, address: service.key.vip })
+        let interfaces = self.interfaces();
+        let vips = self.loaded.model.services.iter().map(|service| service.key.vip);
+        let mut wanted: Vec<Vip> = vips
+            .filter_map(|address| {
+                let index = address::interface_for(address, &interfaces, &addresses)?;
+                Some(Vip { index, address })
             })
             .collect();
         wanted.sort_unstable();
         wanted.dedup();
+        Ok(wanted)
+    }
+
+    async fn claim(&mut self, wanted: &[Vip]) -> Result<(), Error> {
         let held: HashMap<Vip, Ownership> = self.vips.held().into_iter().collect();
-        for claim in self.vips.claim(&interfaces, &wanted).await? {
+        for claim in self.vips.claim(&self.interfaces(), wanted).await? {
             let name = self.name_of(claim.vip.index);
             let address = claim.vip.address;
             match claim.outcome {
@@ -227,6 +236,10 @@ impl Supervisor {
         Ok(())
     }
 
+    fn interfaces(&self) -> Vec<u32> {
+        self.survey.interfaces.iter().map(|link| link.index).collect()
+    }
+
     fn name_of(&self, index: u32) -> String {
         self.links.view().get(&index).map_or_else(|| format!("interface {index}"), |link| link.name.clone())
     }
@@ -237,7 +250,9 @@ impl Supervisor {
             Event::Address(address::Event::Removed(vip)) => {
                 let name = self.name_of(vip.index);
                 tracing::warn!("{} was removed from {name} by somebody: added again", vip.address);
-                if let Err(error) = self.claim_vips().await {
+                // It is added again where it was, even if by now another interface would suit it better.
+                let held: Vec<Vip> = self.vips.held().into_iter().map(|(vip, _)| vip).chain([vip]).collect();
+                if let Err(error) = self.claim(&held).await {
                     tracing::error!("{error}");
                 }
             }
@@ -291,7 +306,7 @@ impl Supervisor {
     }
 
     /// Compiles what is known now and makes it current; says which real servers came and went.
-    fn publish(&mut self) {
+    fn publish(&mut self) -> Result<(), Error> {
         let (links, health, neighbors) = (self.links.view(), self.checks.view(), self.neighbors.view());
         let inputs = Inputs {
             model: &self.loaded.model,
@@ -300,14 +315,9 @@ impl Supervisor {
             health: &health,
             neighbors: &neighbors,
         };
-        match compile(inputs, self.plane.state(), self.plane.workers().len()) {
-            Ok(state) => {
-                if let Err(error) = self.plane.publish(state) {
-                    tracing::error!("not every service could be steered: {error}");
-                }
-            }
-            // `config::resolve` checks what the builder checks.
-            Err(error) => unreachable!("the model is valid by construction: {error}"),
+        let state = compile(inputs, self.plane.state(), self.plane.workers().len())?;
+        if let Err(error) = self.plane.publish(state) {
+            tracing::error!("not every service could be steered: {error}");
         }
         let mut said = HashMap::new();
         for service in &self.loaded.model.services {
@@ -322,6 +332,7 @@ impl Supervisor {
             }
         }
         self.said = said;
+        Ok(())
     }
 
     /// Whether every real server's first check and MAC address is known.

@@ -48,6 +48,12 @@ pub async fn survey(
             }
         }
     }
+    let cores = shunt_dataplane::plane::cores();
+    for core in loaded.model.director.cores.iter().filter(|core| !cores.contains(core)) {
+        let message = format!("core {core} is not one that shunt may use");
+        let help = format!("this process may use the cores {cores:?}");
+        faults.push(loaded.locations.error(&Place::Cores, message, help));
+    }
     // Without its interface every real server would be a fault that explains nothing.
     if !faults.is_empty() {
         return Err(SurveyError::Faults(faults.into_iter().collect()));

@@ -18,6 +18,8 @@ const LONGEST_NAME: usize = 15;
 /// Highest core number: the kernel's largest CONFIG_NR_CPUS, less one.
 const LAST_CORE: usize = 8191;
 const MOST_FLOWS: usize = 1 << 28;
+/// The dataplane numbers its ports in eight bits, and nobody has this many in one machine.
+const MOST_INTERFACES: usize = 64;
 const FRAMES: std::ops::RangeInclusive<u32> = 256..=65536;
 
 /// The director's settings; `None` after an error.
@@ -71,6 +73,11 @@ fn interfaces(report: &mut Report, table: &Range<usize>, typed: &file::Director)
             let help = "name the interfaces that frames come in on: interfaces = [\"eth0\"]";
             report.error(list.span(), PATH, "no interface", help);
         }
+        return None;
+    }
+    if list.get_ref().len() > MOST_INTERFACES {
+        let message = format!("{} interfaces; at most {MOST_INTERFACES}", list.get_ref().len());
+        report.error(list.span(), PATH, message, "run a second shunt for the others, with its own socket");
         return None;
     }
     let mut first: HashMap<&str, Range<usize>> = HashMap::new();
