@@ -1,4 +1,4 @@
-//! The director as a library: configuration, health, neighbours, administration.
+#![doc = include_str!("../README.md")]
 
 pub mod address;
 pub mod admin;
