@@ -1,6 +1,6 @@
 //! shunt itself, running on a director's host.
 //!
-//! What the lab relies on: `shunt run --config FILE` says a line with `ready` on standard error when it forwards, one
+//! What the lab relies on: `shunt run --config FILE` says a line with `ready: ` on standard error when it forwards, one
 //! with `reloaded` or `refused` after SIGHUP, and `shunt show WHAT --json` prints JSON.
 
 use std::path::{Path, PathBuf};

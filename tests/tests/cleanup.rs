@@ -51,21 +51,6 @@ fn a_panic_leaves_no_namespace_no_process_and_no_file() {
     });
 }
 
-#[test]
-fn what_a_killed_test_leaves_is_swept_by_the_next_lab() {
-    // No process has a pid this high: the limit of the kernel is 2^22.
-    let name = "shunt-4194305-0-client1";
-    let run = |arguments: &[&str]| {
-        let status = Command::new("ip").args(arguments).status().unwrap();
-        assert!(status.success(), "ip {arguments:?}");
-    };
-    // Another test's lab may sweep it first; it is gone in either case.
-    run(&["netns", "add", name]);
-    let lab = Lab::builder().directors(0).real_servers(0).build();
-    assert!(!exists(name));
-    assert!(exists(lab.switch().name()), "what lives stays");
-}
-
 /// What the next test starts in a process of its own and kills; it never returns by itself.
 #[test]
 #[ignore = "a helper of the next test"]
@@ -96,7 +81,9 @@ fn a_killed_test_leaves_no_process_and_the_next_lab_takes_away_the_rest() {
     test.kill().unwrap();
     test.wait().unwrap();
     wait::until(SOON, "its processes to be gone", || processes(folder).is_empty().then_some(()));
-    assert!(exists(namespace), "nobody was there to take it away");
-    let _lab = Lab::builder().directors(0).real_servers(0).build();
-    assert!(!exists(namespace) && !Path::new(folder).exists());
+    // A lab that another test sets up meanwhile may sweep before this one does, or still be at it afterwards.
+    let lab = Lab::builder().directors(0).real_servers(0).build();
+    let gone = || (!exists(namespace) && !Path::new(folder).exists()).then_some(());
+    wait::until(SOON, "the next lab to sweep", gone);
+    assert!(lab.namespaces().iter().all(|name| exists(name)), "what lives stays");
 }

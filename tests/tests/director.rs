@@ -11,7 +11,7 @@ run)
   grep -q bad "$3" && { echo "bad: line 1" >&2; exit 1; }
   trap 'if grep -q bad "$3"; then echo "refused: bad" >&2; else echo "reloaded: generation 2" >&2; fi' HUP
   trap 'echo bye >&2; exit 0' TERM
-  echo "ready" >&2
+  echo "ready: 1 service, 2 of 2 up" >&2
   while :; do sleep 1000 & wait $!; kill $!; done ;;
 show) echo "{\"what\": \"$2\", \"socket\": \"$SHUNT_SOCKET\", \"links\": \"$(echo $(ls /sys/class/net))\"}" ;;
 *) echo "no such command" >&2; exit 2 ;;
