@@ -11,11 +11,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use shunt_dataplane::hash::HashKey;
 use shunt_dataplane::packet::MacAddress;
-use shunt_dataplane::plane::{Dataplane, InterfaceSetup, Setup};
-use shunt_dataplane::worker::Idle as WorkerIdle;
-use shunt_dataplane::xsk::program::XdpMode;
+use shunt_dataplane::plane::Dataplane;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
@@ -27,11 +24,13 @@ use crate::admin::show::{self, Facts};
 use crate::compile::{self, Inputs, Standing, compile};
 use crate::config::{self, Loaded};
 use crate::error::Error;
+use crate::event::Event;
 use crate::health::{self, Runner};
 use crate::link::{self, Change, Link, LinkWatch};
-use crate::model::{Idle, Model, ServiceKey};
+use crate::model::ServiceKey;
 use crate::neighbor::{self, NeighborKey, NeighborWatch};
 use crate::netlink::Netlink;
+use crate::setup::{describe, needs_restart, setup};
 use crate::survey::{Survey, SurveyError, survey};
 
 /// How long `ready` waits for first checks and MAC addresses; then it is said with what there is.
@@ -46,37 +45,6 @@ pub struct Options {
     pub config: PathBuf,
     /// The admin socket.
     pub socket: PathBuf,
-}
-
-enum Event {
-    Link(link::Event),
-    Address(address::Event),
-    Neighbor(neighbor::Event),
-    Health(health::Event),
-}
-
-impl From<link::Event> for Event {
-    fn from(event: link::Event) -> Self {
-        Event::Link(event)
-    }
-}
-
-impl From<address::Event> for Event {
-    fn from(event: address::Event) -> Self {
-        Event::Address(event)
-    }
-}
-
-impl From<neighbor::Event> for Event {
-    fn from(event: neighbor::Event) -> Self {
-        Event::Neighbor(event)
-    }
-}
-
-impl From<health::Event> for Event {
-    fn from(event: health::Event) -> Self {
-        Event::Health(event)
-    }
 }
 
 /// Runs the director until SIGTERM or SIGINT.
@@ -427,71 +395,6 @@ fn say(service: ServiceKey, real: IpAddr, before: Option<&Standing>, now: &Stand
         (Some(Standing::Up(_)), Standing::Up(_)) | (_, Standing::Waiting(_)) => {}
         (_, Standing::Up(_)) => tracing::info!("real server {real} of {service} is up"),
         (_, Standing::Down(why)) => tracing::warn!("real server {real} of {service} is down: {why}"),
-    }
-}
-
-/// Says how the frames come in; what is slower than it could be is a warning.
-fn describe(plane: &Dataplane) {
-    for (n, worker) in plane.workers().iter().enumerate() {
-        for queue in &worker.queues {
-            let copies = if queue.zero_copy { "zero-copy" } else { "copy mode" };
-            tracing::info!(
-                "worker {n}: {} queue {}, {} XDP, {copies}",
-                queue.interface,
-                queue.queue,
-                queue.mode
-            );
-            if queue.mode == XdpMode::Generic {
-                tracing::warn!(
-                    "{}: its driver has no native XDP: generic mode copies every frame into an skb first, which costs \
-                     most of the speed of AF_XDP",
-                    queue.interface
-                );
-            }
-        }
-    }
-}
-
-/// A key of `[director]` that differs and that workers cannot change while they run.
-fn needs_restart(old: &Model, new: &Model) -> Option<&'static str> {
-    let (old, new) = (&old.director, &new.director);
-    [
-        ("interfaces", old.interfaces != new.interfaces),
-        ("cores", old.cores != new.cores),
-        ("flows_per_worker", old.flows_per_worker != new.flows_per_worker),
-        ("frames_per_queue", old.frames_per_queue != new.frames_per_queue),
-        ("hash_key", old.hash_key != new.hash_key),
-        ("idle", old.idle != new.idle),
-    ]
-    .into_iter()
-    .find_map(|(key, differs)| differs.then_some(key))
-}
-
-fn setup(model: &Model, survey: &Survey) -> Setup {
-    let director = &model.director;
-    Setup {
-        interfaces: survey.interfaces.iter().map(interface_setup).collect(),
-        cores: director.cores.clone(),
-        flows_per_worker: director.flows_per_worker,
-        frames_per_queue: director.frames_per_queue,
-        idle: match director.idle {
-            Idle::Adaptive => WorkerIdle::Adaptive,
-            Idle::Spin => WorkerIdle::Spin,
-        },
-        hash_key: HashKey(director.hash_key),
-    }
-}
-
-fn interface_setup(link: &Link) -> InterfaceSetup {
-    // Devices whose other end is software: a checksum left to the hardware was never computed.
-    const VIRTUAL: [&str; 5] = ["veth", "virtio_net", "tun", "tap", "macvlan"];
-    InterfaceSetup {
-        name: link.name.clone(),
-        index: link.index,
-        mac: MacAddress(link.mac),
-        queues: link.rx_queues.min(link.tx_queues),
-        mtu: link.mtu,
-        complete_checksums: VIRTUAL.contains(&link.kind.as_str()) || VIRTUAL.contains(&link.driver.as_str()),
     }
 }
 

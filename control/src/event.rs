@@ -1,0 +1,40 @@
+//! What the supervisor's loop hears from the tasks that watch the world.
+
+use crate::{address, health, link, neighbor};
+
+/// Something that may change what is forwarded where.
+#[derive(Debug)]
+pub enum Event {
+    /// An interface changed.
+    Link(link::Event),
+    /// A VIP was meddled with.
+    Address(address::Event),
+    /// A real server's MAC address changed.
+    Neighbor(neighbor::Event),
+    /// A check's result matters.
+    Health(health::Event),
+}
+
+impl From<link::Event> for Event {
+    fn from(event: link::Event) -> Self {
+        Event::Link(event)
+    }
+}
+
+impl From<address::Event> for Event {
+    fn from(event: address::Event) -> Self {
+        Event::Address(event)
+    }
+}
+
+impl From<neighbor::Event> for Event {
+    fn from(event: neighbor::Event) -> Self {
+        Event::Neighbor(event)
+    }
+}
+
+impl From<health::Event> for Event {
+    fn from(event: health::Event) -> Self {
+        Event::Health(event)
+    }
+}
