@@ -43,6 +43,13 @@ pub enum Standing {
     Waiting(&'static str),
 }
 
+impl Standing {
+    /// Whether it takes what its weight says.
+    pub fn is_up(&self) -> bool {
+        matches!(self, Standing::Up(_))
+    }
+}
+
 /// Compiles the state that follows `previous`.
 ///
 /// # Errors

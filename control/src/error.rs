@@ -29,6 +29,9 @@ pub enum Error {
     /// The configuration is larger than the dataplane's tables.
     #[error("the configuration cannot be compiled: {0}")]
     Compile(#[from] BuildError),
+    /// The XDP program could not be told which services to steer.
+    #[error("the services' frames cannot be steered: {0}")]
+    Steer(String),
     /// No netlink socket.
     #[error("no netlink socket: {0}")]
     Netlink(io::Error),

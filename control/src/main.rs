@@ -10,6 +10,7 @@ use shunt::admin::protocol::{Answer, DEFAULT_LIMIT, Request, What};
 use shunt::admin::{client, table};
 use shunt::supervisor::{self, Options};
 use shunt::{config, error};
+use tracing_appender::non_blocking::NonBlockingBuilder;
 use tracing_subscriber::EnvFilter;
 
 /// A layer-4 director: direct server return over AF_XDP, with health checks and VIP ownership, in one program.
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:#}");
+            complain(&format!("{error:#}\n"));
             ExitCode::FAILURE
         }
     }
@@ -92,9 +93,13 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("SHUNT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // Through a thread of its own, and lossy: whoever reads the log, slowly, never or no more, cannot hold up the
+    // control thread. What it says at the end is written before this returns.
+    let (log, _writer) = NonBlockingBuilder::default().lossy(true).finish(std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(log)
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
@@ -115,7 +120,7 @@ fn check(file: &std::path::Path) -> anyhow::Result<()> {
     let color = std::io::stderr().is_terminal();
     match config::load(file) {
         Ok(loaded) => {
-            eprint!("{}", loaded.warnings.render(color));
+            complain(&loaded.warnings.render(color));
             let reals: usize = loaded.model.services.iter().map(|service| service.reals.len()).sum();
             let services = config::counted(loaded.model.services.len(), "service");
             let reals = config::counted(reals, "real server");
@@ -138,6 +143,11 @@ fn print(what: What, answer: &Answer, json: bool) -> anyhow::Result<()> {
         true => out(&format!("{:#}\n", answer.data)),
         false => out(&table::render(what, &answer.data)),
     }
+}
+
+/// Says it on standard error; that nobody reads it any more is no reason to end otherwise.
+fn complain(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// Prints; that the reader has seen enough (`| head`) is no error.

@@ -58,6 +58,31 @@ pub async fn reach(netlink: &Netlink, address: IpAddr) -> Result<Reach, Error> {
     }
 }
 
+/// The routers that this machine's routes lead to.
+pub async fn gateways(netlink: &Netlink) -> Result<Vec<IpAddr>, Error> {
+    let request = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+    let answers = netlink.dump(request, || "RTM_GETROUTE (ip route show)".into()).await?;
+    let mut gateways = Vec::new();
+    for answer in &answers {
+        let RouteNetlinkMessage::NewRoute(route) = answer else { continue };
+        gateways.extend(route.attributes.iter().filter_map(gateway));
+        for attribute in &route.attributes {
+            if let RouteAttribute::MultiPath(hops) = attribute {
+                gateways.extend(hops.iter().flat_map(|hop| &hop.attributes).filter_map(gateway));
+            }
+        }
+    }
+    Ok(gateways)
+}
+
+fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
+    match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
+        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
+        _ => None,
+    }
+}
+
 impl Reach {
     /// Index of the interface, if there is one.
     pub fn index(&self) -> Option<u32> {

@@ -6,6 +6,7 @@ use shunt_dataplane::plane::{Dataplane, InterfaceSetup, Setup};
 use shunt_dataplane::worker::Idle as WorkerIdle;
 use shunt_dataplane::xsk::program::XdpMode;
 
+use crate::config::{Faults, Loaded, Place};
 use crate::link::Link;
 use crate::model::{Idle, Model};
 use crate::survey::Survey;
@@ -26,19 +27,23 @@ pub fn setup(model: &Model, survey: &Survey) -> Setup {
     }
 }
 
-/// A key of `[director]` that differs and that workers cannot change while they run.
-pub fn needs_restart(old: &Model, new: &Model) -> Option<&'static str> {
-    let (old, new) = (&old.director, &new.director);
-    [
+/// The keys of `[director]` that differ from the running configuration and that workers cannot change while they run:
+/// a fault each.
+pub fn needs_restart(running: &Model, wanted: &Loaded) -> Faults {
+    let (old, new) = (&running.director, &wanted.model.director);
+    let differing = [
         ("interfaces", old.interfaces != new.interfaces),
         ("cores", old.cores != new.cores),
         ("flows_per_worker", old.flows_per_worker != new.flows_per_worker),
         ("frames_per_queue", old.frames_per_queue != new.frames_per_queue),
         ("hash_key", old.hash_key != new.hash_key),
         ("idle", old.idle != new.idle),
-    ]
-    .into_iter()
-    .find_map(|(key, differs)| differs.then_some(key))
+    ];
+    let fault = |(key, differs): (&str, bool)| {
+        let message = format!("{key} cannot be changed while shunt runs");
+        differs.then(|| wanted.locations.error(&Place::Director, message, "restart shunt to change it"))
+    };
+    differing.into_iter().filter_map(fault).collect()
 }
 
 /// Says how the frames come in; what is slower than it could be is a warning.
@@ -54,8 +59,10 @@ pub fn describe(plane: &Dataplane) {
             );
             if queue.mode == XdpMode::Generic {
                 tracing::warn!(
-                    "{}: its driver has no native XDP: generic mode copies every frame into an skb first, which costs \
-                     most of the speed of AF_XDP",
+                    "{}: its driver refuses native XDP. Generic mode copies every frame into an skb first, which costs most \
+                     of the speed of AF_XDP, and frames that senders or GRO have joined to more than one MTU are lost: if \
+                     there is a device below {} with native XDP, name that one instead",
+                    queue.interface,
                     queue.interface
                 );
             }
@@ -64,14 +71,17 @@ pub fn describe(plane: &Dataplane) {
 }
 
 fn interface_setup(link: &Link) -> InterfaceSetup {
-    // Devices whose other end is software: a checksum left to the hardware was never computed.
-    const VIRTUAL: [&str; 5] = ["veth", "virtio_net", "tun", "tap", "macvlan"];
+    // Software on the other end may leave a checksum to hardware that is not there. Hardware has no kind, and a
+    // driver that is not one of a hypervisor's.
+    const HYPERVISORS: [&str; 3] = ["virtio_net", "xen_netfront", "hv_netvsc"];
+    let complete_checksums = !link.kind.is_empty() || HYPERVISORS.contains(&link.driver.as_str());
     InterfaceSetup {
         name: link.name.clone(),
         index: link.index,
         mac: MacAddress(link.mac),
-        queues: link.rx_queues.min(link.tx_queues),
+        rx_queues: link.rx_queues,
+        tx_queues: link.tx_queues,
         mtu: link.mtu,
-        complete_checksums: VIRTUAL.contains(&link.kind.as_str()) || VIRTUAL.contains(&link.driver.as_str()),
+        complete_checksums,
     }
 }

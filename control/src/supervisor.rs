@@ -6,7 +6,7 @@
 //!   a service ever meets the kernel, which would answer a client with a RST;
 //! - a configuration that is refused changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -129,7 +129,8 @@ impl Supervisor {
         let (sender, events) = unbounded_channel();
         let netlink = Netlink::open().map_err(Error::Netlink)?;
         let links = LinkWatch::start(&netlink, sender.clone()).await?;
-        let survey = survey(&netlink, &links.view(), &loaded).await?;
+        let (survey, warnings) = survey(&netlink, &links.view(), &loaded).await?;
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let neighbors = NeighborWatch::start(&netlink, sender.clone())?;
         let vips = VipOwner::start(&netlink, sender.clone())?;
         let plane = Dataplane::open(&setup(&loaded.model, &survey))?;
@@ -148,14 +149,20 @@ impl Supervisor {
             said: HashMap::new(),
             is_ready: false,
         };
-        supervisor.adopt().await?;
+        if let Err(error) = supervisor.adopt().await {
+            supervisor.stop().await;
+            return Err(error);
+        }
         Ok((supervisor, events))
     }
 
     /// Makes the world follow the model: wanted neighbours and checks, forwarding state, VIPs.
     async fn adopt(&mut self) -> Result<(), Error> {
         self.neighbors.want(compile::neighbors(&self.loaded.model, &self.survey));
-        self.checks.set(compile::checks(&self.loaded.model));
+        // A server that is up stays up until its new check has said otherwise.
+        let up: HashSet<IpAddr> =
+            self.said.iter().filter(|(_, s)| s.is_up()).map(|((_, real), _)| *real).collect();
+        self.checks.set_assuming(compile::checks(&self.loaded.model), |key| up.contains(&key.address));
         let wanted = self.wanted_vips().await?;
         // A VIP that goes is given up before its services are unsteered, one that comes is owned after they are
         // steered: the kernel never sees a frame for a VIP it owns.
@@ -284,9 +291,7 @@ impl Supervisor {
             neighbors: &neighbors,
         };
         let state = compile(inputs, self.plane.state(), self.plane.workers().len())?;
-        if let Err(error) = self.plane.publish(state) {
-            tracing::error!("not every service could be steered: {error}");
-        }
+        self.plane.publish(state).map_err(Error::Steer)?;
         let mut said = HashMap::new();
         for service in &self.loaded.model.services {
             for real in &service.reals {
@@ -310,7 +315,7 @@ impl Supervisor {
 
     fn say_ready(&mut self) {
         self.is_ready = true;
-        let up = self.said.values().filter(|standing| matches!(standing, Standing::Up(_))).count();
+        let up = self.said.values().filter(|standing| standing.is_up()).count();
         tracing::info!(
             "ready: {}, {up} of {} up",
             config::counted(self.loaded.model.services.len(), "service"),
@@ -328,17 +333,20 @@ impl Supervisor {
             Ok(loaded) => loaded,
             Err(faults) => return refused(faults.to_string()),
         };
-        if let Some(key) = needs_restart(&self.loaded.model, &loaded.model) {
-            return refused(format!(
-                "{}: error: director.{key}: cannot be changed while shunt runs\n  help: restart shunt to change it",
-                self.options.config.display()
-            ));
+        let settled = needs_restart(&self.loaded.model, &loaded);
+        if !settled.is_empty() {
+            return refused(settled.to_string());
         }
-        let survey = match survey(&self.netlink, &self.links.view(), &loaded).await {
-            Ok(survey) => survey,
+        let (survey, found) = match survey(&self.netlink, &self.links.view(), &loaded).await {
+            Ok(surveyed) => surveyed,
             Err(error) => return refused(error.to_string()),
         };
-        for warning in loaded.warnings.iter() {
+        // The dataplane's ports are the interfaces of the start.
+        let index = |survey: &Survey| survey.interfaces.iter().map(|link| link.index).collect::<Vec<_>>();
+        if index(&survey) != index(&self.survey) {
+            return refused("an interface was renamed or made anew since the start: restart shunt".into());
+        }
+        for warning in loaded.warnings.iter().chain(found.iter()) {
             tracing::warn!("{warning}");
         }
         let (old_loaded, old_survey) =

@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use crate::config::{Fault, Faults, Loaded, Place};
+use crate::address::{self, Address};
+use crate::config::{Faults, Loaded, Place, Severity};
 use crate::link::Link;
+use crate::model::ServiceKey;
 use crate::netlink::{Error, Netlink};
 use crate::route::{self, Reach};
 
@@ -18,6 +20,9 @@ pub struct Survey {
     pub ports: HashMap<IpAddr, usize>,
 }
 
+/// A frame of the UMEM is a page at most, less the kernel's headroom, the Ethernet header and two VLAN tags.
+const LARGEST_MTU: u32 = 4096 - 256 - 14 - 8;
+
 /// Why a survey failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
@@ -29,15 +34,16 @@ pub enum SurveyError {
     Kernel(#[from] Error),
 }
 
-/// Surveys the machine for a configuration.
+/// Surveys the machine for a configuration. What is probably not meant is a warning.
 ///
 /// # Errors
-/// Every interface that is missing or down and every real server that is not a neighbour, all at once.
+/// Every interface that is missing or down, every VIP that belongs to somebody else and every real server that is not a
+/// neighbour, all at once.
 pub async fn survey(
     netlink: &Netlink,
     links: &BTreeMap<u32, Link>,
     loaded: &Loaded,
-) -> Result<Survey, SurveyError> {
+) -> Result<(Survey, Faults), SurveyError> {
     let mut faults = Vec::new();
     let mut interfaces = Vec::new();
     for name in &loaded.model.director.interfaces {
@@ -71,9 +77,25 @@ pub async fn survey(
             }
         }
     }
-    match faults.is_empty() {
-        true => Ok(Survey { interfaces, ports }),
-        false => Err(SurveyError::Faults(faults.into_iter().collect::<Vec<Fault>>().into())),
+    let addresses = address::addresses(netlink).await?;
+    let gateways = route::gateways(netlink).await?;
+    for service in &loaded.model.services {
+        let place = Place::Service(service.key);
+        let vip = service.key.vip;
+        let fault = |(message, help): Complaint, severity| match severity {
+            Severity::Error => loaded.locations.error(&place, format!("{vip} {message}"), help),
+            Severity::Warning => loaded.locations.warning(&place, format!("{vip} {message}"), help),
+        };
+        if let Err(complaint) = vip_is_free(vip, &addresses, &gateways) {
+            faults.push(fault(complaint, Severity::Error));
+        } else if let Some(complaint) = vip_is_ours(service.key, &interfaces, links, &addresses) {
+            faults.push(fault(complaint, Severity::Warning));
+        }
+    }
+    let faults = Faults::from(faults);
+    match faults.has_errors() {
+        true => Err(SurveyError::Faults(faults)),
+        false => Ok((Survey { interfaces, ports }, faults)),
     }
 }
 
@@ -93,6 +115,12 @@ fn find_interface<'a>(links: &'a BTreeMap<u32, Link>, name: &str) -> Result<&'a 
         return Err((
             format!("{name} has no MAC address"),
             "shunt rewrites Ethernet addresses: name an Ethernet interface".into(),
+        ));
+    }
+    if link.mtu > LARGEST_MTU {
+        return Err((
+            format!("{name} has MTU {}; a frame of an AF_XDP socket has room for {LARGEST_MTU}", link.mtu),
+            format!("lower it: ip link set {name} mtu 1500"),
         ));
     }
     Ok(link)
@@ -125,6 +153,60 @@ fn port(reach: Reach, interfaces: &[Link], links: &BTreeMap<u32, Link>) -> Resul
     }
 }
 
+/// A VIP must not be an address that somebody else has by its nature.
+fn vip_is_free(vip: IpAddr, addresses: &[Address], gateways: &[IpAddr]) -> Result<(), Complaint> {
+    if gateways.contains(&vip) {
+        return Err((
+            "is a router that this machine's routes lead to".into(),
+            "clients could not be answered any more: choose an address that nobody has (ip route shows the routers)".into(),
+        ));
+    }
+    for subnet in addresses.iter().filter(|address| !address.marked) {
+        let (IpAddr::V4(vip), IpAddr::V4(inside)) = (vip, subnet.subnet) else { continue };
+        // RFC 3021: a /31 has neither.
+        let Some(host_bits @ 2..) = 32u8.checked_sub(subnet.prefix_len) else { continue };
+        let host = u32::MAX.checked_shr(32 - u32::from(host_bits)).unwrap_or(u32::MAX);
+        let what = match vip.to_bits() ^ inside.to_bits() {
+            differing if differing & !host != 0 => continue,
+            _ if vip.to_bits() & host == host => "broadcast",
+            _ if vip.to_bits() & host == 0 => "network",
+            _ => continue,
+        };
+        return Err((
+            format!("is the {what} address of {inside}/{}", subnet.prefix_len),
+            "choose an address that a host can have".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// A VIP that this machine has for itself is probably not meant.
+fn vip_is_ours(
+    key: ServiceKey,
+    interfaces: &[Link],
+    links: &BTreeMap<u32, Link>,
+    addresses: &[Address],
+) -> Option<Complaint> {
+    let ServiceKey { port, protocol, vip } = key;
+    let found = addresses.iter().find(|address| address.address == vip && !address.marked)?;
+    let name = links.get(&found.index).map_or("another interface", |link| link.name.as_str());
+    if !interfaces.iter().any(|link| link.index == found.index) {
+        return Some((
+            format!("is on {name} already, which is not one of director.interfaces"),
+            format!(
+                "shunt adds it to one of its own too; if that is not meant: ip address del {vip} dev {name}"
+            ),
+        ));
+    }
+    let is_host_address = found.prefix_len == if vip.is_ipv4() { 32 } else { 128 };
+    (!is_host_address).then(|| {
+        (
+            format!("is this machine's own address on {name}: {protocol} port {port} of it goes to the real servers now"),
+            "whatever listens there on this machine is not reached any more; a VIP of its own is safer".into(),
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +233,43 @@ mod tests {
         assert_eq!(port(Reach::OnLink { index: 3 }, &interfaces, &links), Ok(1));
         let (message, _) = port(Reach::OnLink { index: 9 }, &interfaces, &links).unwrap_err();
         assert_eq!(message, "is reached through interface 9, which is not one of director.interfaces");
+    }
+
+    fn address(index: u32, text: &str, prefix_len: u8) -> Address {
+        let address = text.parse().unwrap();
+        Address { index, address, subnet: address, prefix_len, marked: false }
+    }
+
+    #[test]
+    fn a_router_a_broadcast_and_a_network_address_are_no_vips() {
+        let addresses =
+            [address(3, "192.0.2.2", 24), address(3, "198.51.100.0", 31), address(3, "192.0.2.9", 32)];
+        let gateways = ["192.0.2.1".parse().unwrap()];
+        let free =
+            |vip: &str| vip_is_free(vip.parse().unwrap(), &addresses, &gateways).map_err(|(why, _)| why);
+        assert_eq!(free("192.0.2.1").unwrap_err(), "is a router that this machine's routes lead to");
+        assert_eq!(free("192.0.2.255").unwrap_err(), "is the broadcast address of 192.0.2.2/24");
+        assert_eq!(free("192.0.2.0").unwrap_err(), "is the network address of 192.0.2.2/24");
+        for vip in ["192.0.2.10", "198.51.100.1", "203.0.113.255", "192.0.2.9"] {
+            assert_eq!(free(vip), Ok(()), "{vip}");
+        }
+    }
+
+    #[test]
+    fn a_vip_that_is_the_machines_own_address_is_pointed_out() {
+        let (eth0, lo) = (link(3, "eth0"), link(1, "lo"));
+        let links = [eth0.clone(), lo].into_iter().map(|link| (link.index, link)).collect();
+        let addresses =
+            [address(3, "192.0.2.2", 24), address(3, "192.0.2.10", 32), address(1, "192.0.2.11", 32)];
+        let ours = |vip: &str| {
+            let key =
+                ServiceKey { vip: vip.parse().unwrap(), port: 22, protocol: crate::model::Protocol::Tcp };
+            vip_is_ours(key, std::slice::from_ref(&eth0), &links, &addresses).map(|(what, _)| what)
+        };
+        assert!(ours("192.0.2.2").unwrap().contains("own address on eth0: tcp port 22"));
+        assert!(ours("192.0.2.11").unwrap().contains("is on lo already"));
+        assert_eq!(ours("192.0.2.10"), None, "the operator has put a VIP there");
+        assert_eq!(ours("192.0.2.12"), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The dataplane as one thing: programs attached, sockets bound, workers running. Control and the benchmark
 //! harness hold a [`Dataplane`] and talk to it; they never touch a frame.
 //!
-//! There are as many workers as the interface with the fewest queues has; worker n of N has the queues n,
-//! n + N, n + 2N, ... of every interface, and one UMEM for all of them, so that a frame that came in on any of
+//! There are as many workers as the interface with the fewest queues has, so that each has a queue of every
+//! interface to transmit on. Worker n of N receives from the queues n, n + N, n + 2N, ... of every interface, and one UMEM for all of them, so that a frame that came in on any of
 //! them leaves by any other without a copy.
 
 use std::collections::HashSet;
@@ -23,6 +23,7 @@ use crate::port::{Pool, PortId};
 use crate::publish::Publisher;
 use crate::stats::WorkerStats;
 use crate::worker::{AttachedPort, Idle, Worker};
+use crate::xsk::lost::Lost;
 use crate::xsk::program::{MAX_QUEUES, OpenError, Program, SteerCounts, XdpMode};
 use crate::xsk::socket::Socket;
 use crate::xsk::umem::{Frame, Umem};
@@ -36,8 +37,10 @@ pub struct InterfaceSetup {
     pub index: u32,
     /// Its address.
     pub mac: MacAddress,
-    /// Queues it receives and transmits on, both.
-    pub queues: u32,
+    /// Queues it receives on: each gets a socket, for a frame on a queue without one is lost.
+    pub rx_queues: u32,
+    /// Queues it transmits on.
+    pub tx_queues: u32,
     /// MTU in bytes.
     pub mtu: u32,
     /// The device is virtual (veth, virtio, tap): senders may leave checksums to hardware.
@@ -88,6 +91,8 @@ pub struct QueueView {
     pub mode: XdpMode,
     /// Whether the kernel and the worker share the frames' memory.
     pub zero_copy: bool,
+    /// Frames that were steered to it while the worker was too slow.
+    pub lost: Arc<Lost>,
 }
 
 /// A running dataplane. Dropping it stops the workers and detaches the programs.
@@ -108,7 +113,7 @@ impl Dataplane {
     pub fn open(setup: &Setup) -> Result<Self, OpenError> {
         let mut programs = Vec::new();
         for interface in &setup.interfaces {
-            if interface.queues == 0 {
+            if interface.rx_queues == 0 || interface.tx_queues == 0 {
                 return Err(OpenError::NoQueue { interface: interface.name.clone() });
             }
             programs.push(Program::attach(&interface.name, interface.index, interface.mac)?);
@@ -127,7 +132,8 @@ impl Dataplane {
     }
 
     fn start(&mut self, setup: &Setup) -> Result<(), OpenError> {
-        let count = setup.interfaces.iter().map(|i| i.queues.min(MAX_QUEUES)).min().unwrap_or(0);
+        let count =
+            setup.interfaces.iter().map(|i| i.rx_queues.min(i.tx_queues).min(MAX_QUEUES)).min().unwrap_or(0);
         let cores = placement(&setup.cores, count as usize);
         // One secret for all tables of this boot: a flow has the same slot in each.
         let boot_key = RandomState::new().hash_one("shunt");
@@ -163,7 +169,7 @@ impl Dataplane {
             .zip(&self.programs)
             .enumerate()
             .flat_map(|(id, (interface, program))| {
-                let queues = (n..interface.queues.min(MAX_QUEUES)).step_by(count as usize);
+                let queues = (n..interface.rx_queues.min(MAX_QUEUES)).step_by(count as usize);
                 queues.map(move |queue| (PortId(id as u8), interface, program.mode(), queue))
             })
             .collect();
@@ -173,8 +179,14 @@ impl Dataplane {
         for (port, interface, mode, queue) in mine {
             let socket = Socket::open(&umem, &interface.name, queue, setup.frames_per_queue, mode)?;
             let (name, zero_copy) = (interface.name.clone(), socket.is_zero_copy());
-            queues.push(QueueView { port, interface: name, queue, mode, zero_copy });
-            let complete_checksums = interface.complete_checksums;
+            let lost = Lost::of(socket.fd()).map_err(|error| OpenError::Bind {
+                interface: name.clone(),
+                queue,
+                reason: error.to_string(),
+            })?;
+            queues.push(QueueView { port, interface: name, queue, mode, zero_copy, lost: Arc::new(lost) });
+            // In generic mode frames come out of skbs, checksummed or not.
+            let complete_checksums = interface.complete_checksums || mode == XdpMode::Generic;
             ports.push(AttachedPort { port: socket, interface: port, complete_checksums });
         }
         Ok((ports, Pool::new(frames), queues))
@@ -277,12 +289,18 @@ impl Drop for Dataplane {
     }
 }
 
-/// The core of each worker: as configured, else the machine's last cores downwards, leaving the first to
-/// control and the kernel as long as possible.
-fn placement(configured: &[usize], workers: usize) -> Vec<Option<usize>> {
+/// The cores this process may use, in order.
+pub fn cores() -> Vec<usize> {
     let mut cores: Vec<usize> =
         core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
     cores.sort_unstable();
+    cores
+}
+
+/// The core of each worker: as configured, else the machine's last cores downwards, leaving the first to
+/// control and the kernel as long as possible.
+fn placement(configured: &[usize], workers: usize) -> Vec<Option<usize>> {
+    let mut cores = cores();
     cores.reverse();
     (0..workers)
         .map(|n| configured.get(n).copied().or_else(|| cores.get(n % cores.len().max(1)).copied()))

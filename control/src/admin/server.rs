@@ -20,8 +20,8 @@ use crate::error::Error;
 
 /// Clients served at once; more wait to be accepted.
 const CLIENTS: usize = 64;
-/// A client that says nothing for this long is shown the door.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A client that says nothing, or takes nothing, for this long is shown the door.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The listening socket.
 pub struct Server {
@@ -123,7 +123,7 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
                 let calls = calls.clone();
                 tokio::spawn(async move {
                     // A client that breaks off is its own business.
-                    let _ = tokio::time::timeout(PATIENCE, serve(stream, calls)).await;
+                    let _ = serve(stream, calls).await;
                     drop(place);
                 });
             }
@@ -141,7 +141,8 @@ async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> 
     let mut read = BufReader::new(read);
     loop {
         let mut line = Vec::new();
-        (&mut read).take(MAX_REQUEST as u64 + 1).read_until(b'\n', &mut line).await?;
+        let mut bounded = (&mut read).take(MAX_REQUEST as u64 + 1);
+        tokio::time::timeout(PATIENCE, bounded.read_until(b'\n', &mut line)).await??;
         if line.is_empty() {
             return Ok(());
         }
@@ -158,7 +159,7 @@ async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> 
         };
         let mut text = serde_json::to_vec(&answer)?;
         text.push(b'\n');
-        write.write_all(&text).await?;
+        tokio::time::timeout(PATIENCE, write.write_all(&text)).await??;
         if last {
             return Ok(());
         }

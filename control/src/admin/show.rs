@@ -11,6 +11,7 @@ use shunt_dataplane::packet::Address;
 use shunt_dataplane::plane::Dataplane;
 use shunt_dataplane::stats::WorkerStats;
 use shunt_dataplane::verdict::DropReason;
+use shunt_dataplane::xsk::lost::LostCounts;
 
 use crate::admin::protocol::What;
 use crate::compile::{Inputs, Standing, compiled_key};
@@ -199,6 +200,7 @@ impl Facts<'_> {
                             "queue": queue.queue,
                             "mode": queue.mode.to_string(),
                             "zero_copy": queue.zero_copy,
+                            "lost": queue.lost.counts().ok().map(|lost| lost.worker_slow + lost.too_long),
                         })
                     })
                     .collect();
@@ -258,14 +260,25 @@ impl Facts<'_> {
             let frames: u64 = self.plane.workers().iter().map(|w| w.stats.drops(reason).value()).sum();
             json!({ "reason": reason.name(), "frames": frames, "meaning": reason.meaning() })
         });
-        // The one reason to drop a frame before it reaches a worker.
+        // The reasons to drop a frame before it reaches a worker.
         let no_socket: u64 =
             self.plane.steer_counts().into_iter().flatten().map(|counts| counts.no_socket).sum();
-        let program = json!({
-            "reason": "no_socket",
-            "frames": no_socket,
-            "meaning": "The XDP program found no worker on the queue the frame came in on.",
-        });
-        rows.chain([program]).collect()
+        let queues = self.plane.workers().iter().flat_map(|worker| &worker.queues);
+        let lost: Vec<LostCounts> = queues.filter_map(|queue| queue.lost.counts().ok()).collect();
+        let row = |reason: &str, frames: u64, meaning: &str| json!({ "reason": reason, "frames": frames, "meaning": meaning });
+        rows.chain([
+            row("no_socket", no_socket, "The XDP program found no worker on the queue the frame came in on."),
+            row(
+                "worker_slow",
+                lost.iter().map(|lost| lost.worker_slow).sum(),
+                "The worker was too slow: it had no frame left to receive into, or its RX ring was full.",
+            ),
+            row(
+                "frame_too_long",
+                lost.iter().map(|lost| lost.too_long).sum(),
+                "The frame is longer than a frame of the UMEM has room for: joined by its sender or by GRO.",
+            ),
+        ])
+        .collect()
     }
 }

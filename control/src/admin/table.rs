@@ -105,6 +105,7 @@ fn workers(view: &Value) -> String {
         ("Queue", &["queue"]),
         ("XDP", &["mode"]),
         ("Zero-copy", &["zero_copy"]),
+        ("Lost", &["lost"]),
     ];
     const INTERFACES: &[Column] = &[
         ("Interface", &["interface"]),

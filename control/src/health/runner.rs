@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::{CheckKey, Failure, Health, HealthView, Status, tcp};
 use crate::model::Probe;
@@ -79,6 +79,15 @@ impl<E: From<Event> + Send + 'static> Runner<E> {
     /// Makes `wanted` the checks that run. Unchanged ones keep running, new ones start now, others stop. One that
     /// only has other times or thresholds starts with the status it had. Must be called on a tokio runtime.
     pub fn set(&mut self, wanted: impl IntoIterator<Item = CheckKey>) {
+        self.set_assuming(wanted, |_| false);
+    }
+
+    /// As [`Runner::set`]; a new check starts as up if `is_up` says that its server is, by what was known so far.
+    pub fn set_assuming(
+        &mut self,
+        wanted: impl IntoIterator<Item = CheckKey>,
+        is_up: impl Fn(&CheckKey) -> bool,
+    ) {
         let wanted: HashSet<CheckKey> = wanted.into_iter().collect();
         let stopped: Vec<(CheckKey, Running)> =
             self.checks.extract_if(|key, _| !wanted.contains(key)).collect();
@@ -88,7 +97,10 @@ impl<E: From<Event> + Send + 'static> Runner<E> {
                     .iter()
                     .find(|(old, _)| old.address == key.address && old.check.probe == key.check.probe)
                     .map(|(_, old)| old.snapshot().with_thresholds(key.check.rise, key.check.fall))
-                    .unwrap_or_else(|| Health::new(key.check.rise, key.check.fall));
+                    .unwrap_or_else(|| match is_up(&key) {
+                        true => Health::assumed_up(key.check.rise, key.check.fall),
+                        false => Health::new(key.check.rise, key.check.fall),
+                    });
                 let running = self.start(key.clone(), health);
                 self.checks.insert(key, running);
             }
@@ -138,19 +150,14 @@ async fn run<E: From<Event>>(
     worst_lateness: Arc<AtomicU64>,
 ) {
     let interval = key.check.interval.max(Duration::from_millis(1));
-    let mut starts = tokio::time::interval_at(Instant::now() + offset(&key), interval);
-    starts.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut ended = Instant::now();
+    let mut due = Instant::now() + offset(&key);
     loop {
-        let due = starts.tick().await;
-        let now = Instant::now();
-        // A start that was left out because the probe before it ran on is not late, it is left out.
-        if due >= ended {
-            let late = now.saturating_duration_since(due).as_micros() as u64;
-            worst_lateness.fetch_max(late, Ordering::Relaxed);
-        }
+        tokio::time::sleep_until(due).await;
+        worst_lateness.fetch_max(due.elapsed().as_micros() as u64, Ordering::Relaxed);
         let result = prober(key.clone()).await;
-        ended = Instant::now();
+        // To the first start that is still to come, on the grid of the very first.
+        let behind = (due + interval).elapsed().as_nanos().div_ceil(interval.as_nanos());
+        due += interval * (1 + u32::try_from(behind).unwrap_or(0));
         if let Some(event) = record(&key, &health, result) {
             // Nobody listens any more: the view is still kept.
             let _ = events.send(event.into());

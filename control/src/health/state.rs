@@ -46,6 +46,12 @@ impl Health {
         }
     }
 
+    /// No result yet of a check of a server that is up by what was known so far: it stays up until `fall` results say
+    /// otherwise, so that configuring a check takes nobody out.
+    pub fn assumed_up(rise: u32, fall: u32) -> Health {
+        Health { status: Status::Up, ..Health::new(rise, fall) }
+    }
+
     /// Takes in one result; the status before if this result changed it.
     pub fn record(&mut self, now: Instant, result: Result<(), String>) -> Option<Status> {
         let failed = result.is_err();

@@ -55,13 +55,15 @@ impl Table {
         self.view.clone()
     }
 
-    /// Replaces the wanted set; what is known of those that stay is kept. Whether there are new ones (which the
-    /// kernel may know already).
-    pub(super) fn want(&mut self, wanted: &BTreeSet<NeighborKey>, now: Instant) -> bool {
+    /// Replaces the wanted set; what is known of those that stay is kept. Returns the new ones (which the kernel may
+    /// know already).
+    pub(super) fn want(&mut self, wanted: &BTreeSet<NeighborKey>, now: Instant) -> BTreeSet<NeighborKey> {
         let before = self.entries.len();
         self.entries.retain(|key, _| wanted.contains(key));
         let kept = self.entries.len();
-        for key in wanted {
+        let new: BTreeSet<NeighborKey> =
+            wanted.iter().filter(|key| !self.entries.contains_key(key)).copied().collect();
+        for key in &new {
             self.entries.entry(*key).or_insert(Entry {
                 neighbor: Neighbor::Resolving,
                 last: Observation::Missing,
@@ -69,11 +71,11 @@ impl Table {
                 fails: None,
             });
         }
-        if kept != before || self.entries.len() != kept {
+        if kept != before || !new.is_empty() {
             let facts = self.entries.iter().map(|(key, entry)| (*key, entry.neighbor));
             self.view = Arc::new(facts.collect());
         }
-        self.entries.len() != kept
+        new
     }
 
     /// Takes in one message; the event if it changed the view.
@@ -326,8 +328,8 @@ mod tests {
         let now = Instant::now();
         let mut table = wanting(&[21, 22], now);
         table.observe(key(22), Valid(A), now);
-        assert!(!table.want(&BTreeSet::from([key(22)]), now), "none is new");
-        assert!(table.want(&BTreeSet::from([key(22), key(23)]), now));
+        assert!(table.want(&BTreeSet::from([key(22)]), now).is_empty());
+        assert_eq!(table.want(&BTreeSet::from([key(22), key(23)]), now), BTreeSet::from([key(23)]));
         assert_eq!(neighbor(&table, 22), Neighbor::Resolved(A));
         assert_eq!(table.view().iter().count(), 2);
         assert_eq!(table.observe(key(21), Valid(A), now), None, "not wanted any more");

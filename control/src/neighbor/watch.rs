@@ -97,7 +97,8 @@ impl<E: From<Event>> State<E> {
                     Some(Command::Want(wanted)) => {
                         let new = self.table.want(&wanted, Instant::now());
                         self.publish([]);
-                        if new {
+                        if !new.is_empty() {
+                            self.forget_unconfirmed(&new).await;
                             self.read_table().await;
                         }
                     }
@@ -130,6 +131,28 @@ impl<E: From<Event>> State<E> {
         for event in events {
             // Nobody listens any more: the view is still kept.
             let _ = self.events.send(event.into());
+        }
+    }
+
+    /// Deletes the kernel's entries for these that nobody has confirmed lately, so that they are asked for anew: a
+    /// MAC address that was right some time ago may be another machine's by now, and the kernel would go on
+    /// believing it for 5 s (`NUD_DELAY`) and 3 probes more.
+    async fn forget_unconfirmed(&self, keys: &BTreeSet<NeighborKey>) {
+        let netlink = self.netlink.clone();
+        for entry in insist(|| entries(&netlink)).await {
+            let RouteNetlinkMessage::NewNeighbour(entry) = entry else { continue };
+            let unconfirmed = matches!(
+                entry.header.state,
+                NeighbourState::Stale | NeighbourState::Delay | NeighbourState::Probe
+            );
+            let about = observation(&RouteNetlinkMessage::NewNeighbour(entry)).map(|(key, _)| key);
+            if let Some(key) = about.filter(|key| unconfirmed && keys.contains(key)) {
+                let call = || format!("RTM_DELNEIGH {} on interface {}", key.address, key.index);
+                let request = RouteNetlinkMessage::DelNeighbour(message(key, NeighbourState::None));
+                if let Err(error) = netlink.change(request, 0, call).await {
+                    tracing::debug!(%error, "cannot forget a neighbour");
+                }
+            }
         }
     }
 
@@ -180,9 +203,12 @@ impl<E: From<Event>> State<E> {
 }
 
 async fn dump(netlink: &Netlink) -> Result<HashMap<NeighborKey, Observation>, Error> {
+    Ok(entries(netlink).await?.iter().filter_map(observation).collect())
+}
+
+async fn entries(netlink: &Netlink) -> Result<Vec<RouteNetlinkMessage>, Error> {
     let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
-    let answers = netlink.dump(request, || "RTM_GETNEIGH (ip neighbour show)".into()).await?;
-    Ok(answers.iter().filter_map(observation).collect())
+    netlink.dump(request, || "RTM_GETNEIGH (ip neighbour show)".into()).await
 }
 
 fn message(key: NeighborKey, state: NeighbourState) -> NeighbourMessage {

@@ -84,7 +84,13 @@ fn a_port_that_leaves_a_bridge_is_not_a_link_that_disappears() {
         shell("ip link set d0 master b0");
         shell("ip link set d0 nomaster");
         shell("ip link del b0");
-        while next(&mut inbox, "the bridge to go").await.change != Change::Gone {}
+        let gone = loop {
+            let event = next(&mut inbox, "the bridge to go").await;
+            if event.change == Change::Gone {
+                break event.link.name;
+            }
+        };
+        assert_eq!(gone, "b0");
         assert!(watch.named("d0").is_some() && watch.named("b0").is_none());
     });
 }

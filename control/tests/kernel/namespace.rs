@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// No test waits longer than this for anything.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -47,8 +47,22 @@ impl Namespace {
         far.ip("address add 192.0.2.21/24 dev r0");
         near.ip("link set d0 up");
         far.ip("link set r0 up");
+        for (namespace, name) in [(&near, "d0"), (&far, "r0")] {
+            namespace.wait_for(&format!("link show {name}"), "state UP");
+        }
         near.sysctl("net.ipv4.neigh.d0.retrans_time_ms", "100");
         near.sysctl("net.ipv4.neigh.d0.delay_first_probe_time", "1");
+        (near, far)
+    }
+
+    /// A pair with IPv6 too: 2001:db8::1/64 here, 2001:db8::21/64 there.
+    pub fn pair_with_ipv6() -> (Namespace, Namespace) {
+        let (near, far) = Namespace::pair();
+        for (namespace, name, address) in [(&near, "d0", "2001:db8::1"), (&far, "r0", "2001:db8::21")] {
+            namespace.ip(&format!("address add {address}/64 dev {name} nodad"));
+            // An address is listed before it works; it works when its route is there.
+            namespace.wait_for("-6 route show table local", &format!("local {address} "));
+        }
         (near, far)
     }
 
@@ -84,6 +98,15 @@ impl Namespace {
     /// `ip` in the namespace.
     pub fn ip(&self, arguments: &str) -> String {
         self.command(&format!("ip {arguments}"))
+    }
+
+    /// Waits until `ip` with these arguments prints `text`: what the kernel does behind its answer.
+    pub fn wait_for(&self, arguments: &str, text: &str) {
+        let give_up = Instant::now() + DEADLINE;
+        while !self.ip(arguments).contains(text) {
+            assert!(Instant::now() < give_up, "ip {arguments} never printed {text}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The index of an interface.

@@ -7,8 +7,7 @@ use crate::namespace::Namespace;
 
 #[test]
 fn the_way_to_a_real_server_is_told_apart() {
-    let (director, _real) = Namespace::pair();
-    director.ip("address add 2001:db8::1/64 dev d0 nodad");
+    let (director, _real) = Namespace::pair_with_ipv6();
     director.ip("route add 198.51.100.0/24 via 192.0.2.21");
     director.ip("route add 2001:db8:1::/48 via 2001:db8::21");
     director.ip("route add blackhole 198.18.0.0/24");

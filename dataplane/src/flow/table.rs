@@ -1,8 +1,8 @@
 //! The flow table of one worker: bounded, exact, never resized.
 //!
 //! A bucket is one cache line of four entries. A key has two buckets; it is stored in the first while that
-//! is nearly empty, else in the emptier of the two, and looked for in both, so that at a load of 0.5 every
-//! newcomer finds room, and at 0.6 one in two thousand does not. It then takes the place of, in this order: an
+//! is nearly empty, else in the emptier of the two, and looked for in both, so that at a load of 0.5 all
+//! but one newcomer in 30,000 find room, and at 0.6 all but one in 2,000. That one takes the place of, in this order: an
 //! expired flow, a closing one, one still on probation; else it is not remembered and lives by the hash
 //! alone, which gives the same answer while the set of real servers stays.
 //!

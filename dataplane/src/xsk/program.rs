@@ -62,6 +62,11 @@ pub enum OpenError {
              CAP_BPF (and CAP_IPC_LOCK, or an unlimited memlock limit)"
     )]
     NotPermitted { what: String },
+    #[error(
+        "{interface}: its MTU, or that of its peer, is too large for native XDP, which wants a frame in one page: \
+             lower both, `ip link set {interface} mtu 1500`"
+    )]
+    MtuTooLarge { interface: String },
     #[error("{interface}: the XDP program could not be attached: {reason}")]
     Attach { interface: String, reason: String },
     #[error("the XDP program could not be loaded: {reason}")]
@@ -183,6 +188,8 @@ impl Program {
             Some(libc::EPERM | libc::EACCES) => {
                 OpenError::NotPermitted { what: format!("attaching the XDP program to {interface}") }
             }
+            // veth: the frame and the skb's tail must fit a page, on both ends (veth_xdp_set in drivers/net/veth.c).
+            Some(libc::ERANGE) => OpenError::MtuTooLarge { interface },
             _ => OpenError::Attach { interface, reason: chain(&refusal) },
         })
     }

@@ -46,7 +46,7 @@ impl Socket {
     ///
     /// Errors: the queue is taken by another program (EBUSY), the queue does not exist, AF_XDP is missing, or
     /// rights are.
-    pub fn open(
+    pub(crate) fn open(
         umem: &Umem,
         interface: &str,
         queue: u32,
@@ -212,6 +212,9 @@ impl Socket {
             let filled = unsafe { self.fill.produce(&self.scratch[..count]) };
             debug_assert_eq!(filled, count, "the fill ring has room for every frame there is");
             self.filling += filled;
+            if self.fill.needs_wakeup() && self.fill.wakeup(self.rx.fd_mut(), 0).is_err() {
+                self.errors += 1;
+            }
         }
     }
 

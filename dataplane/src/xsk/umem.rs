@@ -77,10 +77,11 @@ pub struct Umem {
 unsafe impl Send for Umem {}
 
 impl Umem {
-    /// `count` frames with room for packets of `mtu` bytes, and all of them as free frames.
+    /// `count` frames with room for packets of `mtu` bytes, and all of them as free frames. Within the crate
+    /// only: `Frame` is sound because `plane` keeps frames and sockets of one UMEM in one worker.
     ///
     /// Errors: the memory cannot be had or locked.
-    pub fn new(count: u32, mtu: u32) -> Result<(Self, Vec<Frame>), OpenError> {
+    pub(crate) fn new(count: u32, mtu: u32) -> Result<(Self, Vec<Frame>), OpenError> {
         let fail = |reason: String| OpenError::Umem { frames: count, reason };
         // Every ring at least as large as the number of frames: no ring can overflow.
         let ring_size = QueueSize::new(count.next_power_of_two()).map_err(|e| fail(e.to_string()))?;

@@ -1,0 +1,51 @@
+//! Health checks come, change and go by reload, and nobody who is well is taken out for it.
+
+use std::time::Duration;
+
+use shunt_tests::address::VIP;
+use shunt_tests::config;
+use shunt_tests::tally::list;
+use shunt_tests::{Director, Lab, Service, WebServer, payload, wait};
+
+const SOON: Duration = Duration::from_secs(20);
+/// Slow, so that a server that had to wait for its first result would be missed for long.
+const SLOW: &str = r#"{ type = "tcp", interval = "5s", timeout = "1s" }"#;
+const SLOW_ELSEWHERE: &str = r#"{ type = "tcp", interval = "5s", timeout = "1s", port = 8080 }"#;
+
+#[test]
+fn a_check_that_is_added_or_changed_moves_no_flow_of_a_healthy_server() {
+    let lab = Lab::builder().build();
+    let servers: Vec<WebServer> =
+        lab.real_servers().map(|host| WebServer::start_on(&lab, host, &[80, 8080])).collect();
+    let unchecked = || Service::tcp(80).all(&lab);
+    let mut director = Director::start(&lab, 0, &config::file(&lab, &[unchecked()]));
+
+    let file = lab.file("upload");
+    payload::write(&file, 24 << 20, 3).expect("there is room for it");
+    let mut uploads: Vec<_> =
+        (0..6).map(|n| lab.client(0).upload(VIP, &file, &format!("part{n}"), Some("4M"))).collect();
+    wait::until(SOON, "six established flows", || {
+        let view = director.show("flows");
+        (list(&view["flows"]).iter().filter(|flow| flow["state"] == "established").count() == 6).then_some(())
+    });
+    for check in [SLOW, SLOW_ELSEWHERE] {
+        director.reload(&config::file(&lab, &[unchecked().checked(check)])).unwrap();
+        let before = director.show("workers")["workers"][0]["rx_frames"].as_u64();
+        wait::until(SOON, "more frames of the uploads", || {
+            (director.show("workers")["workers"][0]["rx_frames"].as_u64() > before.map(|n| n + 50))
+                .then_some(())
+        });
+    }
+    for upload in &mut uploads {
+        assert!(upload.wait(SOON).success());
+    }
+    let workers = director.show("workers");
+    assert_eq!(workers["workers"][0]["flows"]["moved"], 0);
+    assert_eq!(workers["workers"][0]["drops"], 0);
+    let digest = payload::digest(&file);
+    for n in 0..6 {
+        let name = format!("part{n}");
+        let arrived: Vec<_> = servers.iter().filter_map(|server| server.uploaded(&name)).collect();
+        assert_eq!(arrived.iter().map(|path| payload::digest(path)).collect::<Vec<_>>(), [digest.clone()]);
+    }
+}
