@@ -58,7 +58,11 @@ impl Server {
     pub fn bind(path: &Path) -> Result<Self, Error> {
         let fail = |error| Error::Socket { path: path.to_owned(), error };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(fail)?;
+            // The last folder only: /run/shunt is missing after a boot, more than that is a slip of the pen.
+            match std::fs::create_dir(folder) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(fail(error)),
+                _ => {}
+            }
         }
         clear(path)?;
         let listener = listen(path).map_err(fail)?;

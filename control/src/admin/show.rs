@@ -18,6 +18,9 @@ use crate::compile::{Inputs, Standing, compiled_key};
 use crate::health::Status;
 use crate::model::{Model, RealServer, VirtualService};
 
+/// Most flows in one answer: it is made on the control thread, which has other things to do.
+const MOST_FLOWS: usize = 100_000;
+
 /// What is shown comes from here.
 pub struct Facts<'a> {
     /// Configuration, health, neighbours.
@@ -127,13 +130,15 @@ impl Facts<'_> {
     }
 
     fn flows(&self, limit: usize) -> Value {
+        let limit = limit.min(MOST_FLOWS);
         let state = self.plane.state();
         let mut rows = Vec::new();
-        let mut total = 0u64;
+        let (mut total, mut truncated) = (0u64, false);
         for (n, worker) in self.plane.workers().iter().enumerate() {
             total += worker.stats.flows.value();
             for (key, flow) in worker.flows.iter() {
                 if rows.len() >= limit {
+                    truncated = true;
                     break;
                 }
                 // Flows of a service or a real server that is gone stay until they time out.
@@ -156,6 +161,7 @@ impl Facts<'_> {
         }
         let mut view = self.header();
         view["total"] = total.into();
+        view["truncated"] = truncated.into();
         view["flows"] = rows.into();
         view
     }
@@ -215,6 +221,7 @@ impl Facts<'_> {
                     "tx_bytes": stats.tx_bytes.value(),
                     "drops": stats.drops_total(),
                     "checksums_completed": stats.checksums_completed.value(),
+                    "kicks_refused": stats.kicks_refused.value(),
                     "generation": stats.generation.value(),
                     "bursts": stats.bursts.value(),
                     "turns": stats.turns.value(),

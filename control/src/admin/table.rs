@@ -74,12 +74,12 @@ pub fn render(what: What, view: &Value) -> String {
         }
     };
     let mut text = table(columns, &view[rows]);
-    if what == What::Flows {
-        let shown = view["flows"].as_array().map_or(0, Vec::len) as u64;
-        let total = view["total"].as_u64().unwrap_or(shown);
-        if total > shown {
-            text += &format!("{shown} of {total} flows; --limit N shows more\n");
-        }
+    if what == What::Flows && view["truncated"] == true {
+        text += &format!(
+            "{} of {} flows; --limit N shows more\n",
+            self::rows(&view["flows"]).len(),
+            view["total"]
+        );
     }
     text
 }
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn more_flows_than_shown_are_mentioned() {
-        let view = json!({ "total": 7, "flows": [{ "client": "198.51.100.7", "client_port": 40000 }] });
+        let view = json!({ "total": 7, "truncated": true, "flows": [{ "client": "198.51.100.7", "client_port": 40000 }] });
         let text = render(What::Flows, &view);
         assert!(text.contains("198.51.100.7:40000"), "{text}");
         assert!(text.ends_with("1 of 7 flows; --limit N shows more\n"), "{text}");

@@ -42,7 +42,7 @@ fn a_real_server_is_resolved_and_a_missing_one_fails() {
 
 #[test]
 fn a_real_server_of_ipv6_is_resolved() {
-    let (director, real) = Namespace::pair_with_ipv6();
+    let (director, _real) = Namespace::pair_with_ipv6();
     let index = director.index("d0");
     director.block_on(async || {
         let (_watch, key, mut inbox) = wanting(index, "2001:db8::21".parse().unwrap());

@@ -22,11 +22,23 @@ const IPVS_SCHEDULERS: &[&str] =
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 
+/// The dataplane numbers services in sixteen bits.
+const MOST_SERVICES: usize = 1 << 16;
+
 /// The services that have no error of their own.
 pub(super) fn resolve_all(report: &mut Report, typed: &[Spanned<file::Service>]) -> Vec<VirtualService> {
     let mut seen = Seen::default();
     let services: Vec<VirtualService> =
         typed.iter().filter_map(|service| resolve(report, service, &mut seen)).collect();
+    if let Some(first) = typed.get(MOST_SERVICES) {
+        let message = format!("{} services; at most {MOST_SERVICES}", typed.len());
+        report.error(
+            first.span(),
+            "service",
+            message,
+            "run a second shunt for the others, on other interfaces",
+        );
+    }
     seen.vips_are_no_reals(report);
     services
 }
