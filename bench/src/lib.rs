@@ -1,1 +1,4 @@
-//! The benchmark harness of shunt: see `benches/`.
+//! The benchmark harness of shunt: what the benchmarks in `benches/` share. Its README says what each number
+//! means.
+
+pub mod traffic;

@@ -40,7 +40,7 @@ pub fn needs_restart(running: &Model, wanted: &Loaded) -> Faults {
         ("idle", old.idle != new.idle),
     ];
     let fault = |(key, differs): (&str, bool)| {
-        let message = format!("{key} cannot be changed while shunt runs");
+        let message = format!("director.{key} cannot be changed while shunt runs");
         differs.then(|| wanted.locations.error(&Place::Director, message, "restart shunt to change it"))
     };
     differing.into_iter().filter_map(fault).collect()

@@ -91,7 +91,9 @@ pub struct RealCounters {
 }
 
 /// What a worker counts.
+// Two cache lines: processors fetch them in pairs.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct WorkerStats {
     /// Frames received.
     pub rx_frames: Counter,
@@ -133,6 +135,8 @@ pub struct WorkerStats {
     pub frames_sending: Counter,
     /// Frames of the UMEM in all.
     pub frames_total: Counter,
+    /// Times the kernel refused a kick of a ring (sendto, poll): the device is gone, or going.
+    pub kicks_refused: Counter,
 }
 
 impl WorkerStats {

@@ -132,16 +132,18 @@ impl<P: Port> Worker<P> {
     }
 
     fn recycle(&mut self) {
-        let (mut filling, mut sending) = (0, 0);
+        let (mut filling, mut sending, mut refusals) = (0, 0, 0);
         for AttachedPort { port, .. } in &mut self.ports {
             port.turn(&mut self.pool);
             let census = port.census();
             filling += census.filling as u64;
             sending += census.sending as u64;
+            refusals += census.refusals;
         }
         self.stats.frames_free.set(self.pool.free() as u64);
         self.stats.frames_filling.set(filling);
         self.stats.frames_sending.set(sending);
+        self.stats.kicks_refused.set(refusals);
     }
 
     /// Looks through the share of the flow table that the time since the last turn asks for.

@@ -40,7 +40,8 @@ pub struct LabBuilder {
     pub(crate) directors: usize,
     pub(crate) real_servers: usize,
     pub(crate) vips: usize,
-    pub(crate) queues: usize,
+    /// Of a director's first leg, and of its second.
+    pub(crate) queues: [usize; 2],
     pub(crate) two_legged: bool,
     pub(crate) vip_holding: VipHolding,
 }
@@ -72,7 +73,13 @@ impl LabBuilder {
 
     /// How many queues a director's interfaces have, 1 to 16. The switch spreads the flows over them by their hash.
     pub fn queues(mut self, count: usize) -> LabBuilder {
-        self.queues = count;
+        self.queues = [count; 2];
+        self
+    }
+
+    /// How many the second leg has, if not as many as the first.
+    pub fn queues_of_second_leg(mut self, count: usize) -> LabBuilder {
+        self.queues[1] = count;
         self
     }
 
@@ -97,7 +104,7 @@ impl LabBuilder {
         assert!(self.directors <= 2, "0 to 2 directors, not {}", self.directors);
         assert!(self.real_servers <= 70, "0 to 70 real servers, not {}", self.real_servers);
         assert!(self.vips <= 10, "0 to 10 VIPs, not {}", self.vips);
-        assert!((1..=16).contains(&self.queues), "1 to 16 queues, not {}", self.queues);
+        assert!(self.queues.iter().all(|n| (1..=16).contains(n)), "1 to 16 queues, not {:?}", self.queues);
         sweep::leftovers();
         // Relaxed: the number only has to be different for every lab.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -141,7 +148,7 @@ impl Lab {
             directors: 1,
             real_servers: 2,
             vips: 1,
-            queues: 1,
+            queues: [1; 2],
             two_legged: false,
             vip_holding: VipHolding::OnLoopback,
         }

@@ -15,6 +15,8 @@ pub struct Counters {
     pub tx_bytes: u64,
     /// Frames sent.
     pub tx_frames: u64,
+    /// Frames that were to be sent and were not: a veth's peer had no room.
+    pub tx_dropped: u64,
 }
 
 /// The counters of `interface`.
@@ -31,6 +33,7 @@ pub fn counters(namespace: &Namespace, interface: &str) -> Counters {
         rx_frames: count("rx", "packets"),
         tx_bytes: count("tx", "bytes"),
         tx_frames: count("tx", "packets"),
+        tx_dropped: count("tx", "dropped"),
     }
 }
 

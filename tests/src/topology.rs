@@ -74,12 +74,12 @@ fn host(role: &str, segments: &[Segment], first_role_byte: u8, last: usize) -> P
 /// The host's ends have indices of their own: where both ends of a pair have the same index, each in its namespace, the
 /// kernel takes them for one interface and reports that the link is up up to a second late
 /// (`linkwatch_urgent_event` in net/core/link_watch.c).
-pub(crate) fn cables(hosts: &[Plan], queues: usize, namespace: impl Fn(&str) -> String) -> String {
+pub(crate) fn cables(hosts: &[Plan], queues: [usize; 2], namespace: impl Fn(&str) -> String) -> String {
     let mut script = String::new();
     let mut indices = 1000..;
     for host in hosts {
-        let queues = if host.role.starts_with(DIRECTOR) { queues } else { 1 };
-        for Leg { interface, segment, mac, port, .. } in &host.legs {
+        let queues = if host.role.starts_with(DIRECTOR) { queues } else { [1; 2] };
+        for (Leg { interface, segment, mac, port, .. }, queues) in host.legs.iter().zip(queues) {
             let (here, there) = (namespace(&host.role), namespace(bridge(*segment).1));
             let index = indices.next().expect("it has no end");
             let queues = format!("numtxqueues {queues} numrxqueues {queues}");

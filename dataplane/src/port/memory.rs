@@ -117,6 +117,7 @@ impl Port for MemoryPort {
         Census {
             filling: self.filling.len() + self.received.len(),
             sending: self.sending.len() + self.done.len(),
+            refusals: 0,
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Census {
     pub filling: usize,
     /// To transmit, transmitted ones that were not reclaimed yet included.
     pub sending: usize,
+    /// Not frames, but beside them: times the kernel refused to be told of them, since the start.
+    pub refusals: u64,
 }
 
 /// Free frames of one worker. Capacity is fixed: it never allocates after `new`.

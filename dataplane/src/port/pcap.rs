@@ -110,7 +110,7 @@ impl<R: Read, W: Write> Port for PcapPort<R, W> {
     }
 
     fn census(&self) -> Census {
-        Census { filling: self.filling.len(), sending: self.sending.len() }
+        Census { filling: self.filling.len(), sending: self.sending.len(), refusals: 0 }
     }
 
     fn is_busy(&self) -> bool {

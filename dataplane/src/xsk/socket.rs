@@ -16,7 +16,7 @@ use crate::xsk::umem::{Frame, Umem, with_source};
 
 /// A queue is released some time after the socket before was closed (the kernel frees UMEMs from a work
 /// queue): EBUSY is final only after this.
-const RELEASE: Duration = Duration::from_millis(500);
+const RELEASE: Duration = Duration::from_secs(3);
 
 /// A bound socket and its rings.
 pub struct Socket {
@@ -35,7 +35,7 @@ pub struct Socket {
     filling: usize,
     sending: usize,
     ring_size: u32,
-    errors: u64,
+    refusals: u64,
 }
 
 // SAFETY: the rings are owned by this socket alone and used through `&mut self`; `base` is an address.
@@ -85,7 +85,7 @@ impl Socket {
             filling: 0,
             sending: 0,
             ring_size,
-            errors: 0,
+            refusals: 0,
         })
     }
 
@@ -167,7 +167,7 @@ impl Socket {
             self.submit();
         }
         if self.sending > 0 && self.unsent() > 0 && self.tx.needs_wakeup() && self.tx.wakeup().is_err() {
-            self.errors += 1;
+            self.refusals += 1;
         }
     }
 
@@ -213,13 +213,13 @@ impl Socket {
             debug_assert_eq!(filled, count, "the fill ring has room for every frame there is");
             self.filling += filled;
             if self.fill.needs_wakeup() && self.fill.wakeup(self.rx.fd_mut(), 0).is_err() {
-                self.errors += 1;
+                self.refusals += 1;
             }
         }
     }
 
     /// Where this socket's frames are.
     pub fn census(&self) -> Census {
-        Census { filling: self.filling, sending: self.sending + self.staged.len() }
+        Census { filling: self.filling, sending: self.sending + self.staged.len(), refusals: self.refusals }
     }
 }

@@ -85,7 +85,7 @@ fn after_ten_million_frames_everything_adds_up_to_the_frame() {
             }
         }
         // A tick every 16 turns: flows age as well.
-        seat.worker.turn(arrived / 2048 * 250);
+        assert!(seat.worker.turn(arrived / 2048 * 250) > 0, "no frames are left");
         let stats = &seat.stats;
         let places = [&stats.frames_free, &stats.frames_filling, &stats.frames_sending];
         let sum: u64 = places.iter().map(|gauge| gauge.value()).sum();

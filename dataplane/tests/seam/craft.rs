@@ -101,7 +101,8 @@ impl Craft {
         frame.extend(ROUTER_MAC);
         frame.extend(self.ether_type.to_be_bytes());
         frame.extend(packet);
-        frame.extend(std::iter::repeat_n(0, self.padding));
+        // Not zeros: whoever counts padding in shall notice.
+        frame.extend(std::iter::repeat_n(0xee, self.padding));
         frame
     }
 

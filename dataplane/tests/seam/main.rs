@@ -1,6 +1,7 @@
 //! Tests of the dataplane on its public seam: workers on memory ports, driven by hand. One program, since
 //! each would link libxdp and libbpf anew.
 
+mod allocation;
 mod builder;
 mod completion;
 mod conservation;
@@ -10,6 +11,9 @@ mod gauges;
 mod golden;
 mod malformed;
 mod pcap;
+mod publish;
+mod readme;
 mod rig;
+mod source;
 mod stickiness;
 mod table;

@@ -234,6 +234,7 @@ pub fn counters(stats: &WorkerStats) -> BTreeMap<String, u64> {
         frames_filling: _,
         frames_sending: _,
         frames_total: _,
+        kicks_refused: _,
     } = stats;
     let mut counters: BTreeMap<String, u64> = [
         ("rx_frames", rx_frames),

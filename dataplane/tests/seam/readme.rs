@@ -1,0 +1,51 @@
+//! The README says what is so.
+
+use std::path::PathBuf;
+
+use shunt_dataplane::verdict::DropReason;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn readme() -> String {
+    std::fs::read_to_string(root().join("README.md")).expect("the README is there")
+}
+
+#[test]
+fn the_table_of_drop_reasons_is_the_list_of_drop_reasons() {
+    let readme = readme();
+    let (_, section) = readme.split_once("## Drop reasons").expect("the section is there");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows: Vec<(String, String)> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | "))
+        .map(|(name, meaning)| (name.to_string(), meaning.to_string()))
+        .collect();
+    let reasons: Vec<(String, String)> =
+        DropReason::ALL.iter().map(|reason| (reason.name().into(), reason.meaning().into())).collect();
+    assert_eq!(rows, reasons);
+}
+
+#[test]
+fn every_path_in_the_readme_exists() {
+    let readme = readme();
+    let prose = readme.split("```").step_by(2).collect::<String>();
+    let paths: Vec<&str> = prose
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.contains('/') && !word.contains(' '))
+        .collect();
+    assert!(paths.len() > 15, "only {} paths were found", paths.len());
+    for path in paths {
+        assert!(root().join(path).exists(), "the README names {path}");
+    }
+}
+
+#[test]
+fn the_readme_is_right_about_the_size_of_a_flow() {
+    assert!(readme().contains("16 bytes, four to a cache line"));
+    let flows = shunt_dataplane::flow::FlowTable::new(1 << 20, 1);
+    assert_eq!((flows.capacity(), flows.buckets()), (1 << 20, 1 << 18));
+}
