@@ -81,7 +81,7 @@ pub fn file(lab: &Lab, services: &[Service]) -> String {
     with(lab, "", services)
 }
 
-/// As [`file`], with more lines in the table `[director]`.
+/// As [`file()`], with more lines in the table `[director]`.
 pub fn with(lab: &Lab, director: &str, services: &[Service]) -> String {
     let legs = if lab.is_two_legged() { r#""eth0", "eth1""# } else { r#""eth0""# };
     let mut text = format!("[director]\ninterfaces = [{legs}]\n{director}\n");

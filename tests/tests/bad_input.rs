@@ -229,6 +229,19 @@ fn a_file_at_the_path_of_the_socket_is_left_alone() {
 }
 
 #[test]
+fn a_socket_that_cannot_be_made_is_said_with_the_reason() {
+    let lab = Lab::builder().build();
+    let good = config::file(&lab, &[Service::tcp(80).all(&lab)]);
+    // Longer than the address of a Unix socket, 108 bytes (unix(7)).
+    let long = lab.folder().join("s".repeat(108));
+    for socket in ["/proc/shunt.sock".into(), "/proc/nowhere/shunt.sock".into(), long] {
+        let attempt = Attempt { socket, ..Attempt::new(&lab) };
+        attempt
+            .is_refused(&good, &["the admin socket ", " cannot be made: ", "--socket PATH or SHUNT_SOCKET"]);
+    }
+}
+
+#[test]
 fn a_second_shunt_is_refused_and_the_first_goes_on() {
     let lab = Lab::builder().build();
     let _servers = WebServer::on_all(&lab);
@@ -266,7 +279,7 @@ fn a_wrong_command_line_ends_with_2_and_a_question_nobody_answers_with_1() {
         command.args(arguments);
         command
     };
-    attempt.must_fail(with(&[]), 2, &["Usage: shunt"]);
+    attempt.must_fail(with(&[]), 2, &["Usage: "]);
     attempt.must_fail(with(&["dance"]), 2, &["dance"]);
     attempt.must_fail(with(&["run"]), 2, &["--config <FILE>"]);
     attempt.must_fail(with(&["show", "nothing"]), 2, &["services", "reals", "flows", "workers", "drops"]);

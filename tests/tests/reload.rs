@@ -45,11 +45,11 @@ fn an_upload_keeps_its_real_server_while_others_come_and_go() {
     let servers = WebServer::on_all(&lab);
     let file = lab.file("upload");
     payload::write(&file, BYTES, 7).expect("there is room for it");
-    let with = |members: &dyn Fn(usize) -> bool| {
-        let weights: Vec<Option<u32>> = (0..4).map(|n| members(n).then_some(1)).collect();
+    let with = |weight: &dyn Fn(usize) -> Option<u32>| {
+        let weights: Vec<Option<u32>> = (0..4).map(weight).collect();
         config::file(&lab, &[Service::tcp(80).checked(QUICK_CHECK).weighted(&lab, &weights)])
     };
-    let mut director = Director::start(&lab, 0, &with(&|_| true));
+    let mut director = Director::start(&lab, 0, &with(&|_| Some(1)));
 
     let mut upload = lab.client(0).upload(VIP, &file, "big", Some("40M"));
     let (holder, port) = holder(&lab, &director);
@@ -60,8 +60,11 @@ fn an_upload_keeps_its_real_server_while_others_come_and_go() {
             let view = director.show("reals");
             (real(&view, &lab, holder)["bytes"].as_u64()? >= BYTES * round / (RELOADS + 2)).then_some(())
         });
-        // Every other member of the set but the holder goes, comes, and goes; in the end all are back.
-        let text = with(&|n| n == holder || (round + n as u64).is_multiple_of(2) || round == RELOADS);
+        // The others go and come, each every other time, with such weights that the hash alone would give them the flow.
+        let text = with(&|n| match n == holder {
+            true => Some(1),
+            false => (round + n as u64).is_multiple_of(2).then_some(10_000),
+        });
         director.reload(&text).unwrap();
         let generation = director.show("services")["generation"].as_u64();
         wait::until(SOON, "the worker to have the new state", || {
