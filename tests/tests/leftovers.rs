@@ -3,10 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nix::net::if_::if_nametoindex;
 use nix::sys::signal::Signal;
-use shunt_dataplane::packet::MacAddress;
-use shunt_dataplane::xsk::program::Program;
 use shunt_tests::address::VIP;
 use shunt_tests::bpf::Objects;
 use shunt_tests::config::{self, QUICK_CHECK};
@@ -38,25 +35,6 @@ fn until_freed(objects: &Objects) {
     wait::until(SOON, &format!("{objects:?} to be freed"), || objects.left().is_empty().then_some(()));
 }
 
-#[test]
-fn bpf_objects_are_found_while_a_process_has_them_and_missed_when_it_has_not() {
-    let lab = Lab::builder().real_servers(0).build();
-    let host = lab.director(0);
-    let program = host.enter(|| {
-        let index = if_nametoindex("eth0").expect("it is there");
-        Program::attach("eth0", index, MacAddress(host.mac().0)).expect("nobody else has attached one")
-    });
-    // No other test of this file opens one in its own process.
-    let objects = Objects::of(std::process::id() as i32);
-    assert!(
-        !objects.programs.is_empty() && objects.maps.len() >= 4 && !objects.links.is_empty(),
-        "{objects:?}"
-    );
-    assert_eq!(objects.left(), objects);
-    drop(program);
-    until_freed(&objects);
-}
-
 /// Nothing of a shunt that has ended is there but, perhaps, its VIP.
 fn is_gone(host: &Host, director: &Director, objects: &Objects) {
     assert!(!Path::new(&format!("/proc/{}/task", director.pid())).exists(), "no process, so no thread");
@@ -80,7 +58,9 @@ fn ends_in_order(signal: Signal) {
     director.process().signal(signal);
     let status = director.process().wait(SOON);
     assert_eq!(status.code(), Some(0), "{}", director.log().text());
-    assert!(director.log().text().contains(&format!("stopped by {signal}")));
+    let log = director.log().text();
+    assert!(log.contains(&format!("stopped by {signal}")), "{log}");
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "nothing was out of order:\n{log}");
     is_gone(host, &director, &objects);
     assert!(!director.socket().exists());
     assert_eq!(snapshot::of(host), before);

@@ -118,10 +118,11 @@ fn flushing_the_neighbours_again_and_again_loses_no_request() {
             }
             flushes
         });
-        let answers = lab.client(0).get_many(VIP, 500);
+        // In small portions: if requests fail, the test does so soon.
+        let failed = (0..50).find_map(|_| expect::answered(&lab.client(0).get_many(VIP, 10)).err());
         done.store(true, Ordering::Relaxed);
         let flushes = flusher.join().expect("flushing works");
-        expect::answered(&answers).unwrap();
+        assert!(failed.is_none(), "{failed:?}");
         flushes
     });
     assert!(flushes >= 10, "{flushes}");

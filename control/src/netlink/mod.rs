@@ -5,6 +5,8 @@
 //!
 //! *Invariants*
 //! - a request ends: with the kernel's answer, or with `ETIMEDOUT` after 5 s;
+//! - one dump at a time: a second one on the same socket is refused with `EBUSY` (`__netlink_dump_start` in
+//!   net/netlink/af_netlink.c);
 //! - a subscription never ends: a broken socket is opened anew and reported as an overrun.
 //!
 //! Follows `Documentation/userspace-api/netlink/intro.rst` and rtnetlink(7).
@@ -12,11 +14,13 @@
 mod subscription;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
+use tokio::sync::Mutex;
 
 pub(crate) use subscription::{Notice, Subscription};
 
@@ -29,6 +33,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Netlink {
     handle: rtnetlink::Handle,
+    dumping: Arc<Mutex<()>>,
 }
 
 /// A request the kernel refused.
@@ -46,7 +51,7 @@ impl Netlink {
     pub fn open() -> io::Result<Netlink> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);
-        Ok(Netlink { handle })
+        Ok(Netlink { handle, dumping: Arc::default() })
     }
 
     /// Asks for a whole table.
@@ -55,6 +60,7 @@ impl Netlink {
         request: RouteNetlinkMessage,
         call: impl Fn() -> String,
     ) -> Result<Vec<RouteNetlinkMessage>, Error> {
+        let _turn = self.dumping.lock().await;
         self.exchange(request, NLM_F_DUMP, call).await
     }
 
@@ -125,5 +131,21 @@ impl Error {
     /// The kernel's error number, if it gave one.
     pub fn errno(&self) -> Option<i32> {
         self.source.raw_os_error()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netlink_packet_route::link::LinkMessage;
+
+    #[tokio::test]
+    async fn dumps_that_are_asked_for_at_once_are_all_answered() {
+        let netlink = Netlink::open().unwrap();
+        let dump =
+            || netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()), || "RTM_GETLINK".into());
+        for links in futures::future::join_all((0..16).map(|_| dump())).await {
+            assert!(!links.unwrap().is_empty(), "there is always lo");
+        }
     }
 }
