@@ -2,8 +2,8 @@
 # Installs the Debian packages that building shunt and its lab need, those that are missing only.
 set -eu
 
-# To build: clang compiles the XDP program, the others are for libxdp (through xsk-rs).
-build="clang gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev pkg-config m4 make"
+# To build: clang compiles the XDP program; it and the others (llvm, m4, libelf, zlib) are for libxdp, which xsk-rs builds.
+build="clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev pkg-config m4 make"
 # For the lab: namespaces, captures, real servers and clients.
 lab="iproute2 procps tcpdump nginx-light curl iptables nftables"
 
