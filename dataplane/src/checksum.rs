@@ -51,7 +51,8 @@ pub fn decrement_ttl(frame: &mut [u8], l3: usize) {
 /// A virtual sender (veth, virtio, tap) hands over segments whose checksum field holds only the sum of the
 /// pseudo header (Linux: `CHECKSUM_PARTIAL`, include/linux/skbuff.h). If the field is exactly that, the sum
 /// over the whole segment is finished in place. A segment whose complete checksum happens to equal that value
-/// is left as it is by the same arithmetic: completing is idempotent. Returns whether it was written.
+/// is left as it is by the same arithmetic: completing is idempotent. Returns whether it was
+/// changed.
 #[inline(always)]
 pub fn complete(frame: &mut [u8], packet: &Packet) -> bool {
     let (l4, end) = (packet.l4 as usize, packet.end as usize);
@@ -70,7 +71,7 @@ pub fn complete(frame: &mut [u8], packet: &Packet) -> bool {
         (_, checksum) => checksum,
     };
     [frame[at], frame[at + 1]] = checksum.to_be_bytes();
-    true
+    checksum != field
 }
 
 /// The sum of the IPv4 pseudo header (RFC 9293, section 3.1), not complemented.

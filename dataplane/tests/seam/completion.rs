@@ -35,6 +35,7 @@ proptest! {
         let (_, completed) = rig.send(0, 1, &partial).expect("forwarded");
         prop_assert!(transport_is_valid(&completed));
         prop_assert_eq!(completed, expected);
-        prop_assert_eq!(rig.total(|s| s.checksums_completed.value()), 1);
+        // One in 65,536 was complete as it was.
+        prop_assert_eq!(rig.total(|s| s.checksums_completed.value()), u64::from(partial != whole));
     }
 }
