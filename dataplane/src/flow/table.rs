@@ -16,7 +16,7 @@
 //! control thread read the table while its worker writes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::clock::Tick;
 use crate::flow::entry::{Flow, FlowKey};
@@ -35,15 +35,6 @@ struct Entry {
     meta: AtomicU64,
 }
 
-impl Entry {
-    /// Whether word 1 is what it was before word 0 was loaded. `write` frees an entry before it changes its
-    /// word 0, so if it is, both words belong together.
-    #[inline(always)]
-    fn still_is(&self, meta: u64) -> bool {
-        self.meta.load(Ordering::Relaxed) == meta
-    }
-}
-
 #[derive(Default)]
 #[repr(align(64))]
 struct Bucket([Entry; WAYS]);
@@ -54,6 +45,8 @@ struct Memory {
     /// buckets.len() - 1; the length is a power of two.
     mask: u64,
     key: u64,
+    /// Entries given to another flow so far, the one in progress included.
+    writes: AtomicU64,
 }
 
 /// Where a flow may stand: its two buckets. Worth keeping between the prefetch and the lookup of a burst.
@@ -104,6 +97,7 @@ impl FlowTable {
             buckets: (0..buckets).map(|_| Bucket::default()).collect(),
             mask: buckets as u64 - 1,
             key: boot_key | 1,
+            writes: AtomicU64::new(0),
         };
         FlowTable { memory: Arc::new(memory), cursor: 0, flows: 0 }
     }
@@ -207,6 +201,9 @@ impl FlowTable {
     #[inline(always)]
     fn write(&mut self, position: Position, key: FlowKey, flow: Flow) {
         let entry = self.memory.at(position);
+        // There is no other writer. The fence keeps the stores below behind this one: pairs with `undisturbed`.
+        self.memory.writes.store(self.memory.writes.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
         // Free first: a reader between the stores finds nothing. Release: pairs with Acquire in `find`.
         entry.meta.store(0, Ordering::Release);
         entry.endpoints.store(key.endpoints, Ordering::Release);
@@ -218,18 +215,22 @@ impl FlowReader {
     /// Looks a flow up by its hash.
     #[inline]
     pub fn find(&self, hash: u64, key: FlowKey) -> Option<Flow> {
-        let (position, flow) = self.memory.find(self.memory.slot(hash), key)?;
-        // The writer may have changed the entry between the loads of its words.
-        self.memory.at(position).still_is(flow.pack(key.service)).then_some(flow)
+        let slot = self.memory.slot(hash);
+        self.memory.undisturbed(|| {
+            let (position, flow) = self.memory.find(slot, key)?;
+            Some((self.memory.at(position), flow.pack(key.service), flow))
+        })
     }
 
     /// Every flow remembered while this walks; a flow that moves meanwhile may be missed.
     pub fn iter(&self) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
         self.memory.buckets.iter().flat_map(|bucket| &bucket.0).filter_map(|entry| {
-            let meta = entry.meta.load(Ordering::Acquire);
-            let (service, flow) = Flow::unpack(meta)?;
-            let key = FlowKey { endpoints: entry.endpoints.load(Ordering::Acquire), service };
-            entry.still_is(meta).then_some((key, flow))
+            self.memory.undisturbed(|| {
+                let meta = entry.meta.load(Ordering::Acquire);
+                let (service, flow) = Flow::unpack(meta)?;
+                let key = FlowKey { endpoints: entry.endpoints.load(Ordering::Acquire), service };
+                Some((entry, meta, (key, flow)))
+            })
         })
     }
 
@@ -240,6 +241,24 @@ impl FlowReader {
 }
 
 impl Memory {
+    /// What `read` takes from an entry (with the entry and the word 1 it found), once both words belong together.
+    ///
+    /// `write` frees an entry before it changes its word 0: word 1 unchanged means that no write, or a part of
+    /// one, fell between the loads. Two writes could have put the same word 1 back; `writes` tells of them.
+    #[inline]
+    fn undisturbed<'m, T>(&'m self, mut read: impl FnMut() -> Option<(&'m Entry, u64, T)>) -> Option<T> {
+        loop {
+            let writes = self.writes.load(Ordering::Acquire);
+            let (entry, meta, found) = read()?;
+            // Keeps the loads above before those below: pairs with the fence in `write`.
+            fence(Ordering::Acquire);
+            let unchanged = entry.meta.load(Ordering::Relaxed) == meta;
+            if self.writes.load(Ordering::Relaxed) == writes {
+                return unchanged.then_some(found);
+            }
+        }
+    }
+
     #[inline(always)]
     fn slot(&self, hash: u64) -> Slot {
         let mixed = fold(hash ^ self.key, self.key);

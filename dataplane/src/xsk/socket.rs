@@ -194,12 +194,16 @@ impl Socket {
         }
     }
 
-    /// Tops the fill ring up to this socket's share from the pool.
+    /// Tops the fill ring up to this socket's share from the pool. The ring can look fuller than it is: the
+    /// kernel shows a frame in the RX ring before it shows that it took it from the fill ring (`xsk_flush` in
+    /// net/xdp/xsk.c). What has no room waits in the pool for the next turn.
     #[inline]
     pub fn refill(&mut self, pool: &mut Pool<Frame>) {
         while self.filling < self.share {
+            let missing = BURST.min(self.share - self.filling);
+            let room = missing.min(self.fill.nb_free(missing as u32) as usize);
             let mut count = 0;
-            while count < BURST.min(self.share - self.filling)
+            while count < room
                 && let Some(frame) = pool.take()
             {
                 self.scratch[count] = frame.into_ring();
@@ -210,7 +214,7 @@ impl Socket {
             }
             // SAFETY: the descriptors came from `Frame`s of this UMEM, whose claims were given up.
             let filled = unsafe { self.fill.produce(&self.scratch[..count]) };
-            debug_assert_eq!(filled, count, "the fill ring has room for every frame there is");
+            debug_assert_eq!(filled, count, "the fill ring has the room that it had just now");
             self.filling += filled;
             if self.fill.needs_wakeup() && self.fill.wakeup(self.rx.fd_mut(), 0).is_err() {
                 self.refusals += 1;

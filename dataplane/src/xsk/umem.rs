@@ -83,7 +83,8 @@ impl Umem {
     /// Errors: the memory cannot be had or locked.
     pub(crate) fn new(count: u32, mtu: u32) -> Result<(Self, Vec<Frame>), OpenError> {
         let fail = |reason: String| OpenError::Umem { frames: count, reason };
-        // Every ring at least as large as the number of frames: no ring can overflow.
+        // Every ring at least as large as the number of frames: no ring can overflow. (The fill ring may look full
+        // for a moment, see `Socket::refill`.)
         let ring_size = QueueSize::new(count.next_power_of_two()).map_err(|e| fail(e.to_string()))?;
         // Ethernet header and two VLAN tags come on top of the MTU.
         let needed = (XDP_HEADROOM + mtu + 14 + 8).next_power_of_two().clamp(2048, 4096);
