@@ -17,7 +17,8 @@ use shunt_dataplane::clock::Tick;
 use shunt_dataplane::director::{Director, Verdicts};
 use shunt_dataplane::flow::{Flow, FlowKey, FlowState, FlowTable, Timeouts};
 use shunt_dataplane::forwarding::{
-    Builder, ForwardingState, Path, RealSlot, RealSpec, ServiceId, ServiceKey, ServiceSpec,
+    Builder, ForwardingState, Options, Path, Ports, RealSlot, RealSpec, ServiceId, ServiceKey, ServiceSpec,
+    Thresholds,
 };
 use shunt_dataplane::hash::HashKey;
 use shunt_dataplane::packet::{Address, MacAddress, Packet, Protocol};
@@ -25,7 +26,7 @@ use shunt_dataplane::parse::parse;
 use shunt_dataplane::port::memory::{MemoryFrame, MemoryPort};
 use shunt_dataplane::port::{BURST, Pool, PortId};
 use shunt_dataplane::publish::Publisher;
-use shunt_dataplane::rewrite::{MacHeader, rewrite};
+use shunt_dataplane::rewrite::{MacHeader, Vlan, rewrite};
 use shunt_dataplane::stats::WorkerStats;
 use shunt_dataplane::verdict::Verdict;
 use shunt_dataplane::worker::{AttachedPort, Worker};
@@ -43,15 +44,19 @@ fn header(n: u16) -> MacHeader {
 }
 
 fn state() -> ForwardingState {
-    let key = |port| ServiceKey { address: vip(), port, protocol: Protocol::Tcp };
+    let options = Options::default();
+    let key = |port| ServiceKey { address: vip(), ports: Ports::exact(port), protocol: Protocol::Tcp };
     let real = |n: u16| RealSpec {
         address: Address::from_v4(0xc613_0000 + u32::from(n)),
         weight: 1,
-        path: Some(Path { header: header(n), port: PortId(0) }),
+        share: 1,
+        thresholds: Thresholds::default(),
+        healthy: true,
+        path: Some(Path { header: header(n), port: PortId(0), mtu: 1500, vlan: Vlan::Keep }),
     };
     let mut specs: Vec<ServiceSpec> =
-        (0..OTHER_SERVICES).map(|n| ServiceSpec { key: key(1000 + n), reals: vec![] }).collect();
-    specs.push(ServiceSpec { key: key(PORT), reals: (0..REALS).map(real).collect() });
+        (0..OTHER_SERVICES).map(|n| ServiceSpec { key: key(1000 + n), options, reals: vec![] }).collect();
+    specs.push(ServiceSpec { key: key(PORT), options, reals: (0..REALS).map(real).collect() });
     let empty = ForwardingState::empty(KEY);
     Builder::after(&empty, 1, 1).build(&specs).expect("a good specification")
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use shunt_dataplane::forwarding::{
-    BuildError, Builder, ForwardingState, Path, RealSpec, ServiceKey as CompiledKey, ServiceSpec,
+    BuildError, Builder, ForwardingState, Options, Path, Ports, RealSpec, ServiceKey as CompiledKey,
+    ServiceSpec, Thresholds,
 };
 use shunt_dataplane::packet::{MacAddress, Protocol as CompiledProtocol};
 use shunt_dataplane::port::PortId;
-use shunt_dataplane::rewrite::MacHeader;
+use shunt_dataplane::rewrite::{MacHeader, Vlan};
 
 use crate::health::{CheckKey, HealthView, Status};
 use crate::link::Link;
@@ -70,7 +71,7 @@ pub fn compiled_key(key: &ServiceKey) -> CompiledKey {
         Protocol::Tcp => CompiledProtocol::Tcp,
         Protocol::Udp => CompiledProtocol::Udp,
     };
-    CompiledKey { address: key.vip.into(), port: key.port, protocol }
+    CompiledKey { address: key.vip.into(), ports: Ports::exact(key.port), protocol }
 }
 
 impl Inputs<'_> {
@@ -78,16 +79,22 @@ impl Inputs<'_> {
         let reals = service
             .reals
             .iter()
-            .map(|real| RealSpec {
-                address: real.address.into(),
-                weight: real.weight,
-                path: match self.standing(service, real) {
+            .map(|real| {
+                let path = match self.standing(service, real) {
                     Standing::Up(path) => Some(path),
                     Standing::Down(_) | Standing::Waiting(_) => None,
-                },
+                };
+                RealSpec {
+                    address: real.address.into(),
+                    weight: real.weight,
+                    share: real.weight,
+                    thresholds: Thresholds::default(),
+                    healthy: path.is_some(),
+                    path,
+                }
             })
             .collect();
-        ServiceSpec { key: compiled_key(&service.key), reals }
+        ServiceSpec { key: compiled_key(&service.key), options: Options::default(), reals }
     }
 
     /// How a real server stands. The causes are asked in the order in which one explains the next.
@@ -121,7 +128,7 @@ impl Inputs<'_> {
             }
         }
         let header = MacHeader::new(MacAddress(mac), MacAddress(link.mac));
-        Standing::Up(Path { header, port: PortId(port as u8) })
+        Standing::Up(Path { header, port: PortId(port as u8), mtu: surveyed.mtu as u16, vlan: Vlan::Keep })
     }
 }
 
@@ -226,7 +233,10 @@ mod tests {
     fn a_healthy_resolved_real_server_is_up_by_the_current_mac_addresses() {
         let world = World::new();
         let header = MacHeader::new(MacAddress(MAC), MacAddress([2, 0, 0, 0, 0, 1]));
-        assert_eq!(world.standing(), Standing::Up(Path { header, port: PortId(0) }));
+        assert_eq!(
+            world.standing(),
+            Standing::Up(Path { header, port: PortId(0), mtu: 1500, vlan: Vlan::Keep })
+        );
         assert_eq!(world.state(), RealState::Up);
     }
 

@@ -60,6 +60,8 @@ pub fn complete(frame: &mut [u8], packet: &Packet) -> bool {
         + match packet.protocol {
             Protocol::Tcp => 16,
             Protocol::Udp => 6,
+            // A CRC32c, without a pseudo header (RFC 9260, appendix A).
+            Protocol::Sctp => return false,
         };
     let field = u16::from_be_bytes([frame[at], frame[at + 1]]);
     if field == 0 || field != pseudo_header(packet) {

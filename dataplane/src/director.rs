@@ -19,6 +19,7 @@ use crate::packet::{Packet, Protocol, TcpFlags};
 use crate::parse::parse;
 use crate::port::BURST;
 use crate::rewrite::rewrite;
+use crate::schedule::Question;
 use crate::stats::{Counter, WorkerStats};
 use crate::verdict::{DropReason, Verdict};
 
@@ -67,7 +68,8 @@ impl Director {
             let frame = frame.as_mut();
             let path = candidate.and_then(|candidate| {
                 let real = self.choose(state, &candidate, frame.len() as u64, now)?;
-                Ok((candidate.packet, real.path()))
+                let path = real.path().ok_or(DropReason::NoReal)?;
+                Ok((candidate.packet, path))
             });
             verdicts.push(match path {
                 Ok((packet, path)) => {
@@ -136,7 +138,7 @@ impl Director {
     fn keep(&mut self, real: &Real, position: Position, candidate: &Candidate, flow: Flow, now: Tick) {
         let state = match candidate.packet.protocol {
             Protocol::Tcp => flow.state.next_tcp(candidate.packet.flags),
-            Protocol::Udp => flow.state.next_udp(),
+            Protocol::Udp | Protocol::Sctp => flow.state.next_udp(),
         };
         let next = Flow { state, seen: now, ..flow };
         if next == flow {
@@ -158,7 +160,7 @@ impl Director {
         flow: Flow,
         now: Tick,
     ) -> Result<&'s Real, DropReason> {
-        let (slot, real) = scheduled(service, candidate.hash)?;
+        let (slot, real) = scheduled(service, candidate, now)?;
         if let Some(former) = service.tenant(flow.real, flow.epoch) {
             self.gauge(former, flow.state).sub(1);
         }
@@ -182,7 +184,7 @@ impl Director {
         let adopted = self.adopt(service, candidate);
         let (slot, real) = match adopted {
             Some(found) => found,
-            None => scheduled(service, candidate.hash)?,
+            None => scheduled(service, candidate, now)?,
         };
         let flow = first(&candidate.packet, slot, real, now);
         match self.flows.insert(candidate.slot, candidate.key, flow, &self.timeouts) {
@@ -266,8 +268,14 @@ fn reopens(flow: &Flow, packet: &Packet) -> bool {
 }
 
 #[inline(always)]
-fn scheduled(service: &Service, hash: u64) -> Result<(RealSlot, &Real), DropReason> {
-    let slot = service.schedule(hash).ok_or(DropReason::NoReal)?;
+fn scheduled<'s>(
+    service: &'s Service,
+    candidate: &Candidate,
+    now: Tick,
+) -> Result<(RealSlot, &'s Real), DropReason> {
+    let Packet { src, src_port, dst, .. } = candidate.packet;
+    let question = Question { hash: candidate.hash, src, src_port, dst, now };
+    let slot = service.schedule(&question).ok_or(DropReason::NoReal)?;
     service.real(slot).map(|real| (slot, real)).ok_or(DropReason::NoReal)
 }
 
@@ -275,7 +283,7 @@ fn scheduled(service: &Service, hash: u64) -> Result<(RealSlot, &Real), DropReas
 fn first(packet: &Packet, slot: RealSlot, real: &Real, now: Tick) -> Flow {
     let state = match packet.protocol {
         Protocol::Tcp => FlowState::first_tcp(packet.flags),
-        Protocol::Udp => FlowState::UdpNew,
+        Protocol::Udp | Protocol::Sctp => FlowState::UdpNew,
     };
     Flow { real: slot, epoch: real.epoch(), state, seen: now }
 }

@@ -8,9 +8,9 @@ pub mod worker;
 pub mod director;
 pub mod xsk;
 
-pub mod flow;
-
 pub mod forwarding;
+
+pub mod flow;
 
 pub mod parse;
 pub mod rewrite;
@@ -22,6 +22,7 @@ pub mod hash;
 pub mod verdict;
 
 pub mod clock;
+pub mod id;
 pub mod packet;
 pub mod port;
 pub mod publish;

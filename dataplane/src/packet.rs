@@ -96,6 +96,21 @@ pub enum Protocol {
     Tcp = 6,
     /// RFC 768.
     Udp = 17,
+    /// RFC 9260: by hash and flow table alone.
+    Sctp = 132,
+}
+
+impl Protocol {
+    /// The protocol that IP gives this number.
+    #[inline(always)]
+    pub const fn from_number(number: u8) -> Option<Protocol> {
+        match number {
+            6 => Some(Protocol::Tcp),
+            17 => Some(Protocol::Udp),
+            132 => Some(Protocol::Sctp),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Protocol {
@@ -103,6 +118,7 @@ impl fmt::Display for Protocol {
         f.write_str(match self {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
         })
     }
 }
@@ -128,9 +144,25 @@ impl TcpFlags {
     }
 }
 
+/// What a packet is to the flow it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole datagram.
+    Whole,
+    /// The first fragment of a datagram: it has the transport header.
+    First,
+    /// A later fragment: it has no ports (both 0).
+    Later,
+    /// An ICMP or ICMPv6 error about a packet of the flow. Addresses and ports are those of the flow, from
+    /// client to VIP: the reverse of the packet that the error quotes.
+    Error,
+}
+
 /// What `parse` found in a frame that may be forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet {
+    /// What it is to its flow.
+    pub kind: Kind,
     /// Source address.
     pub src: Address,
     /// Destination address: a VIP, if this is for a service.
@@ -139,13 +171,14 @@ pub struct Packet {
     pub src_port: u16,
     /// Destination port.
     pub dst_port: u16,
-    /// Transport protocol.
+    /// Transport protocol; of the flow, for an ICMP error.
     pub protocol: Protocol,
-    /// TCP flags; empty for UDP.
+    /// TCP flags; empty for other protocols, for later fragments and for ICMP errors.
     pub flags: TcpFlags,
     /// Offset of the IP header in the frame, bytes.
     pub l3: u16,
-    /// Offset of the transport header in the frame, bytes.
+    /// Offset of what follows the IP header and its extension headers in the frame, bytes: the transport header, the
+    /// data of a later fragment, the ICMP header of an error.
     pub l4: u16,
     /// Offset just behind the IP packet; Ethernet padding may follow.
     pub end: u16,

@@ -9,7 +9,7 @@
 //! RFC 894 (Ethernet), RFC 791 section 3.1, RFC 9293 section 3.1, RFC 768.
 
 use crate::checksum;
-use crate::packet::{Address, Packet, Protocol, TcpFlags};
+use crate::packet::{Address, Kind, Packet, Protocol, TcpFlags};
 use crate::verdict::DropReason;
 
 /// Length of an untagged Ethernet header.
@@ -53,7 +53,7 @@ fn ipv4(frame: &[u8], l3: usize) -> Result<Packet, DropReason> {
     }
     // More Fragments, or an offset: either makes it a fragment (Don't Fragment is 0x4000).
     if u16_at(ip, 6) & 0x3fff != 0 {
-        return Err(DropReason::IpFragment);
+        return Err(DropReason::FragmentBad);
     }
     let (src, dst) = (u32_at(ip, 12), u32_at(ip, 16));
     if is_martian(src) || src == dst {
@@ -70,6 +70,7 @@ fn ipv4(frame: &[u8], l3: usize) -> Result<Packet, DropReason> {
         return Err(DropReason::TtlExpired);
     }
     Ok(Packet {
+        kind: Kind::Whole,
         src: Address::from_v4(src),
         dst: Address::from_v4(dst),
         src_port: (ports >> 16) as u16,
@@ -94,6 +95,7 @@ fn transport(segment: &[u8], protocol: Protocol) -> Result<(u32, TcpFlags), Drop
             }
             Ok((u32_at(tcp, 0), TcpFlags(tcp[13])))
         }
+        Protocol::Sctp => Err(DropReason::ProtocolUnsupported),
         Protocol::Udp => {
             let Some(udp) = segment.first_chunk::<UDP>() else { return Err(DropReason::FrameTruncated) };
             let length = u16_at(udp, 4) as usize;

@@ -24,6 +24,18 @@ impl MacHeader {
     }
 }
 
+/// What becomes of the VLAN tags of a frame (IEEE 802.1Q).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Vlan {
+    /// They stay as they are.
+    #[default]
+    Keep,
+    /// They are taken off.
+    Untagged,
+    /// One tag with this VLAN identifier, 1-4094; its priority is that of the tag it replaces.
+    Tagged(u16),
+}
+
 /// Readies the frame for its real server.
 #[inline(always)]
 pub fn rewrite(frame: &mut [u8], packet: &Packet, header: &MacHeader) {

@@ -11,6 +11,11 @@ pub enum Verdict {
     Forward(PortId),
     /// Refused; the frame is recycled and the reason counted.
     Drop(DropReason),
+    /// Refused, and the reason counted; the frame now holds what the sender is told (`answer`), and goes back where
+    /// it came from.
+    Answer(DropReason),
+    /// A fragment that overtook the first of its datagram: to be shown again soon.
+    Hold,
 }
 
 macro_rules! drop_reasons {
@@ -39,19 +44,28 @@ macro_rules! drop_reasons {
 
 drop_reasons! {
     FrameTruncated "frame_truncated" "The frame ends before its Ethernet, IP or transport header does.";
-    EtherTypeUnsupported "ether_type_unsupported" "The frame is not IPv4.";
+    EtherTypeUnsupported "ether_type_unsupported" "The frame is neither IPv4 nor IPv6.";
+    VlanTooDeep "vlan_too_deep" "The frame has more than two VLAN tags.";
     IpVersionBad "ip_version_bad" "The IP version is not the one the EtherType promised.";
-    IpHeaderLengthBad "ip_header_length_bad" "The IP header length is under 20 bytes.";
-    IpTotalLengthBad "ip_total_length_bad" "The IP total length is shorter than its headers or longer than the frame.";
+    IpHeaderLengthBad "ip_header_length_bad" "The IPv4 header length is under 20 bytes.";
+    IpTotalLengthBad "ip_total_length_bad" "The IP length is shorter than the packet's headers or longer than the frame.";
     IpChecksumBad "ip_checksum_bad" "The IPv4 header checksum is wrong.";
-    IpFragment "ip_fragment" "The packet is a fragment.";
-    SourceMartian "source_martian" "The source address cannot be a client: 0/8, loopback, multicast, or the VIP itself.";
-    TtlExpired "ttl_expired" "The time to live would reach zero here.";
-    ProtocolUnsupported "protocol_unsupported" "The transport protocol is neither TCP nor UDP.";
+    ExtensionBad "extension_bad" "An IPv6 extension header is broken, or there are more of them than shunt walks through.";
+    FragmentBad "fragment_bad" "The fragment is impossible: its length, its place, or a first one without its transport header.";
+    FragmentOrphan "fragment_orphan" "The first fragment of the datagram did not come, or not in time.";
+    FragmentNoRoom "fragment_no_room" "The fragment overtook the first one, and too many such wait already.";
+    SourceMartian "source_martian" "The source address cannot be a client: unspecified, loopback, multicast, or the VIP itself.";
+    TtlExpired "ttl_expired" "The time to live (hop limit) would reach zero here: the client is told by ICMP.";
+    ProtocolUnsupported "protocol_unsupported" "The transport protocol is not TCP, UDP or SCTP, nor is it an ICMP error.";
     TcpHeaderBad "tcp_header_bad" "The TCP data offset is under 20 bytes or points behind the packet.";
     UdpLengthBad "udp_length_bad" "The UDP length is under 8 bytes or points behind the packet.";
+    PortZero "port_zero" "The destination port is 0.";
+    IcmpBad "icmp_bad" "The ICMP error is broken: its checksum, or too little of the packet it is about.";
+    TooBig "too_big" "The packet is longer than the way to the real server allows: the client is told by ICMP.";
+    FlowUnknown "flow_unknown" "A TCP segment from the middle of a connection that is not remembered, to a strict service.";
+    RealGone "real_gone" "The flow's real server failed or was removed: the client is told by a RST.";
     NoService "no_service" "No virtual service has this destination (just removed, or steered in error).";
-    NoReal "no_real" "The service has no real server that is up.";
+    NoReal "no_real" "The service has no real server that takes the flow: the client is told by ICMP or a RST.";
 }
 
 #[cfg(test)]

@@ -122,10 +122,11 @@ impl<P: Port> Worker<P> {
                     self.stats.tx_bytes.add(bytes);
                     self.ports[self.egress[interface as usize]].port.transmit(frame);
                 }
-                Verdict::Drop(reason) => {
+                Verdict::Drop(reason) | Verdict::Answer(reason) => {
                     self.stats.drops(reason).add(1);
                     self.pool.give(frame);
                 }
+                Verdict::Hold => self.pool.give(frame),
             }
         }
         received

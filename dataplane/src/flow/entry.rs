@@ -12,7 +12,7 @@
 
 use crate::clock::Tick;
 use crate::flow::state::FlowState;
-use crate::forwarding::{RealSlot, ServiceId};
+use crate::id::{RealSlot, ServiceId};
 
 /// What identifies a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::clock::Tick;
 use crate::flow::entry::{Flow, FlowKey};
 use crate::flow::state::Timeouts;
-use crate::forwarding::ServiceId;
 use crate::hash::fold;
+use crate::id::ServiceId;
 
 /// Entries in a bucket: 4 x 16 bytes = one cache line.
 pub const WAYS: usize = 4;

@@ -12,12 +12,11 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use thiserror::Error;
 
-use crate::forwarding::{ForwardingState, Path, Real, RealSlot, RealState, Service, ServiceId, ServiceKey};
+use crate::forwarding::{ForwardingState, Options, Path, Real, RealState, Service, ServiceKey, Thresholds};
+use crate::id::ServiceId;
 use crate::packet::Address;
 use crate::port::PortId;
-use crate::rewrite::MacHeader;
-use crate::schedule::MaglevTable;
-use crate::schedule::maglev::Member;
+use crate::schedule::{Candidate, Scheduler};
 use crate::stats::PerWorker;
 
 /// Tombstones kept before a place is given to a newcomer.
@@ -31,7 +30,9 @@ const MAX_IDS: usize = 1 << 16;
 pub struct ServiceSpec {
     /// What clients connect to.
     pub key: ServiceKey,
-    /// Its real servers.
+    /// How it treats its flows.
+    pub options: Options,
+    /// Its real servers, in the order of the configuration.
     pub reals: Vec<RealSpec>,
 }
 
@@ -42,7 +43,13 @@ pub struct RealSpec {
     pub address: Address,
     /// 0-65535; 0 = draining.
     pub weight: u16,
-    /// How it is reached, if it is healthy and its MAC address is known; none: it is down.
+    /// The weight in force, in units of its own: `weight`, or less in a slow start. 0 if `weight` is.
+    pub share: u16,
+    /// Connection thresholds.
+    pub thresholds: Thresholds,
+    /// Whether it may take flows at all, as far as health is concerned.
+    pub healthy: bool,
+    /// How it is reached, if that is known.
     pub path: Option<Path>,
 }
 
@@ -109,13 +116,25 @@ impl<'a> Builder<'a> {
                 services[id] = service;
             }
         }
+        let hash = |key: &ServiceKey| ServiceKey::hash(key.address, key.ports.first, key.protocol);
         let mut index = HashTable::with_capacity(specs.len());
+        let mut ranges = Vec::new();
         for (id, service) in services.iter().enumerate().filter(|(_, s)| s.is_live()) {
-            index.insert_unique(service.key.hash(), ServiceId(id as u16), |id: &ServiceId| {
-                services[id.0 as usize].key.hash()
-            });
+            let id = ServiceId(id as u16);
+            match service.key.ports.single() {
+                Some(_) => {
+                    index.insert_unique(hash(&service.key), id, |id: &ServiceId| {
+                        hash(&services[id.0 as usize].key)
+                    });
+                }
+                None => ranges.push(id),
+            }
         }
-        Ok(ForwardingState { generation, hash_key: self.previous.hash_key, services, index })
+        ranges.sort_by_key(|id| {
+            let key = services[id.0 as usize].key;
+            (key.ports.last - key.ports.first, key)
+        });
+        Ok(ForwardingState { generation, hash_key: self.previous.hash_key, services, index, ranges })
     }
 
     /// The tombstone of a service; a specification that wants it brings it back to life.
@@ -124,8 +143,8 @@ impl<'a> Builder<'a> {
             key: old.key,
             removed: old.removed.or(Some(generation)),
             reals: old.reals.iter().map(|real| bury_real(real, generation)).collect(),
-            members: old.members.clone(),
-            table: old.table.clone(),
+            options: old.options,
+            scheduler: old.scheduler.clone(),
             counters: old.counters.clone(),
         }
     }
@@ -146,25 +165,28 @@ impl<'a> Builder<'a> {
             for real in &mut reals {
                 real.epoch = (real.epoch + 1) & 0xf;
                 real.counters = Arc::new(PerWorker::new(self.workers));
+                real.overloaded = Arc::default();
             }
         }
         let mut slots = Slots::of(&reals, same.is_some(), spec, generation);
         for real in &spec.reals {
             self.add_real(&mut reals, &mut slots, real, spec.key)?;
         }
-        let members: Arc<[Member]> = members(&reals).into();
-        let (members, table) = match same.filter(|old| old.members == members) {
-            Some(old) => (old.members.clone(), old.table.clone()),
-            None => {
-                let table = MaglevTable::build(self.previous.hash_key, &members).map(Arc::new);
-                (members, table)
+        let candidates = candidates(spec, &reals, &slots);
+        let policy = spec.options.policy;
+        let is_same = |s: &Scheduler| s.policy() == policy && *s.candidates() == *candidates;
+        let scheduler = match same {
+            Some(old) if is_same(&old.scheduler) => old.scheduler.clone(),
+            _ => {
+                let before = same.map(|old| &*old.scheduler);
+                Arc::new(Scheduler::build(policy, self.previous.hash_key, &candidates, before))
             }
         };
         let counters = match same {
             Some(old) => old.counters.clone(),
             None => Arc::new(PerWorker::new(self.workers)),
         };
-        Ok(Service { key: spec.key, removed: None, reals, members, table, counters })
+        Ok(Service { key: spec.key, removed: None, reals, options: spec.options, scheduler, counters })
     }
 
     fn add_real(
@@ -180,26 +202,40 @@ impl<'a> Builder<'a> {
             return Err(BuildError::NoSuchPort(key, spec.address, path.port));
         }
         let fresh = || Arc::new(PerWorker::new(self.workers));
-        let (slot, epoch, counters) = match slots.known.get(&spec.address) {
+        let (slot, epoch, counters, overloaded) = match slots.known.get(&spec.address) {
             Some(&slot) if reals[slot].removed.is_none() => {
                 return Err(BuildError::DuplicateReal(key, spec.address));
             }
-            Some(&slot) => (slot, reals[slot].epoch, reals[slot].counters.clone()),
+            Some(&slot) => {
+                let real = &reals[slot];
+                (slot, real.epoch, real.counters.clone(), real.overloaded.clone())
+            }
             None => match slots.reusable.next() {
-                Some(slot) => (slot, (reals[slot].epoch + 1) & 0xf, fresh()),
-                None if reals.len() < MAX_IDS => (reals.len(), 0, fresh()),
+                Some(slot) => (slot, (reals[slot].epoch + 1) & 0xf, fresh(), Arc::default()),
+                None if reals.len() < MAX_IDS => (reals.len(), 0, fresh(), Arc::default()),
                 None => return Err(BuildError::TooManyReals(key)),
             },
         };
         slots.known.insert(spec.address, slot);
-        let state = match (spec.path, spec.weight) {
-            (None, _) => RealState::Down,
-            (Some(_), 0) => RealState::Draining,
-            (Some(_), _) => RealState::Up,
+        let state = match (spec.path, spec.healthy, spec.weight) {
+            (None, ..) | (_, false, _) => RealState::Down,
+            (Some(_), true, 0) => RealState::Draining,
+            (Some(_), true, _) => RealState::Up,
         };
-        let path = spec.path.unwrap_or(Path { header: MacHeader::default(), port: PortId(0) });
-        let real =
-            Real { address: spec.address, weight: spec.weight, state, path, epoch, removed: None, counters };
+        let real = Real {
+            address: spec.address,
+            weight: spec.weight,
+            share: spec.share,
+            thresholds: spec.thresholds,
+            state,
+            path: spec.path,
+            epoch,
+            removed: None,
+            counters,
+            overloaded,
+        };
+        // New thresholds may say something else of the flows it has.
+        real.weigh();
         if slot == reals.len() {
             reals.push(real);
         } else {
@@ -213,11 +249,14 @@ fn bury_real(real: &Real, generation: u64) -> Real {
     Real {
         address: real.address,
         weight: real.weight,
+        share: real.share,
+        thresholds: real.thresholds,
         state: RealState::Removed,
         path: real.path,
         epoch: real.epoch,
         removed: real.removed.or(Some(generation)),
         counters: real.counters.clone(),
+        overloaded: real.overloaded.clone(),
     }
 }
 
@@ -269,16 +308,19 @@ fn oldest_grave(services: &[Service], wanted: &HashSet<ServiceKey>) -> Option<us
         .map(|(_, id)| id)
 }
 
-/// Who takes new flows.
-fn members(reals: &[Real]) -> Vec<Member> {
-    reals
-        .iter()
-        .enumerate()
-        .filter(|(_, real)| real.state == RealState::Up)
-        .map(|(slot, real)| Member {
+/// Who may take new flows, in the order of the configuration. A draining real server is among them, with weight 0:
+/// it has its place in hash tables, as in IPVS. One that is down is not, as if it were not configured.
+fn candidates(spec: &ServiceSpec, reals: &[Real], slots: &Slots) -> Vec<Candidate> {
+    let port = spec.key.ports.single().unwrap_or(0);
+    let slots = spec.reals.iter().filter_map(|real| slots.known.get(&real.address));
+    slots
+        .map(|&slot| (slot, &reals[slot]))
+        .filter(|(_, real)| matches!(real.state, RealState::Up | RealState::Draining))
+        .map(|(slot, real)| Candidate {
+            slot: slot as u16,
             address: real.address,
-            weight: real.weight,
-            value: RealSlot(slot as u16).0,
+            port,
+            weight: if real.state == RealState::Draining { 0 } else { real.share },
         })
         .collect()
 }

@@ -11,11 +11,12 @@ pub mod service;
 use hashbrown::HashTable;
 
 pub use builder::{BuildError, Builder, RealSpec, ServiceSpec};
-pub use real::{Path, Real, RealSlot, RealState};
-pub use service::{Service, ServiceId, ServiceKey};
+pub use real::{Path, Real, RealState, Thresholds};
+pub use service::{NoReal, OnFailure, Options, Persistence, Ports, Service, ServiceKey};
 
 use crate::hash::HashKey;
-use crate::packet::Packet;
+pub use crate::id::{RealSlot, ServiceId};
+use crate::packet::{Address, Packet};
 
 /// What workers read. Built by [`Builder`] alone.
 #[derive(Debug)]
@@ -24,14 +25,22 @@ pub struct ForwardingState {
     hash_key: HashKey,
     /// By id; services that are gone stay as tombstones until their id is needed.
     services: Vec<Service>,
-    /// Ids of the live services, by the hash of their keys.
+    /// Ids of the live services with one port, by the hash of their keys.
     index: HashTable<ServiceId>,
+    /// The others, in the order in which they are asked: narrow ranges before wide ones.
+    ranges: Vec<ServiceId>,
 }
 
 impl ForwardingState {
     /// The state of a director that has just started: generation 0, no service.
     pub fn empty(hash_key: HashKey) -> Self {
-        ForwardingState { generation: 0, hash_key, services: Vec::new(), index: HashTable::new() }
+        ForwardingState {
+            generation: 0,
+            hash_key,
+            services: Vec::new(),
+            index: HashTable::new(),
+            ranges: Vec::new(),
+        }
     }
 
     /// Number of this state; each is one more than the state it was built after.
@@ -48,13 +57,30 @@ impl ForwardingState {
     /// The live service a packet is for.
     #[inline(always)]
     pub fn lookup(&self, packet: &Packet) -> Option<ServiceId> {
-        self.find(&ServiceKey { address: packet.dst, port: packet.dst_port, protocol: packet.protocol })
+        let (address, port, protocol) = (packet.dst, packet.dst_port, packet.protocol);
+        let is_for = |id: &ServiceId| {
+            let key = self.services[id.0 as usize].key();
+            key.address == address && key.protocol == protocol && key.ports.contains(port)
+        };
+        let hash = ServiceKey::hash(address, port, protocol);
+        self.index.find(hash, is_for).or_else(|| self.ranges.iter().find(|id| is_for(id))).copied()
     }
 
     /// The live service with this key.
-    #[inline(always)]
     pub fn find(&self, key: &ServiceKey) -> Option<ServiceId> {
-        self.index.find(key.hash(), |id| self.services[id.0 as usize].key() == key).copied()
+        let id = match key.ports.single() {
+            Some(port) => {
+                let hash = ServiceKey::hash(key.address, port, key.protocol);
+                self.index.find(hash, |id| self.services[id.0 as usize].key() == key)
+            }
+            None => self.ranges.iter().find(|id| self.services[id.0 as usize].key() == key),
+        };
+        id.copied()
+    }
+
+    /// Whether `address` is the VIP of a live service.
+    pub fn is_vip(&self, address: Address) -> bool {
+        self.services().any(|(_, service)| service.key().address == address)
     }
 
     /// The service with this id, live or gone; none if the id was never given.

@@ -1,15 +1,13 @@
 //! A real server of a service, compiled.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::packet::Address;
 use crate::port::PortId;
-use crate::rewrite::MacHeader;
+use crate::rewrite::{MacHeader, Vlan};
+use crate::schedule::Load;
 use crate::stats::{PerWorker, RealCounters};
-
-/// Index of a real server in its service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RealSlot(pub u16);
 
 /// What a real server takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +41,19 @@ pub struct Path {
     pub header: MacHeader,
     /// The port it leaves by.
     pub port: PortId,
+    /// Longest IP packet that reaches the real server, bytes.
+    pub mtu: u16,
+    /// What becomes of the frame's VLAN tags.
+    pub vlan: Vlan,
+}
+
+/// Upper and lower connection threshold, as IPVS has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Thresholds {
+    /// From this many flows on, active and inactive, it takes no new ones. 0: no limit.
+    pub upper: u32,
+    /// Below this many it takes new ones again. 0: below three quarters of `upper`.
+    pub lower: u32,
 }
 
 /// A real server.
@@ -50,13 +61,17 @@ pub struct Path {
 pub struct Real {
     pub(super) address: Address,
     pub(super) weight: u16,
+    pub(super) share: u16,
+    pub(super) thresholds: Thresholds,
     pub(super) state: RealState,
-    pub(super) path: Path,
+    pub(super) path: Option<Path>,
     /// Counts the tenants of this slot, modulo 16.
     pub(super) epoch: u8,
     /// The generation in which it was removed.
     pub(super) removed: Option<u64>,
     pub(super) counters: Arc<PerWorker<RealCounters>>,
+    /// Above its upper threshold, and not below the lower one since.
+    pub(super) overloaded: Arc<AtomicBool>,
 }
 
 impl Real {
@@ -70,16 +85,60 @@ impl Real {
         self.weight
     }
 
+    /// The weight in force: less than configured in a slow start, in units of its own (only the proportion to
+    /// the other real servers counts).
+    pub fn share(&self) -> u16 {
+        self.share
+    }
+
+    /// Connection thresholds.
+    pub fn thresholds(&self) -> Thresholds {
+        self.thresholds
+    }
+
     /// What it takes now.
     #[inline(always)]
     pub fn state(&self) -> RealState {
         self.state
     }
 
-    /// How a frame reaches it; meaningless unless up or draining.
+    /// How a frame reaches it, as far as that is known; always, while up or draining.
     #[inline(always)]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_ref()
+    }
+
+    /// The flows it holds, on all workers together.
+    pub fn load(&self) -> Load {
+        Load { active: self.counters.total(|c| &c.active), inactive: self.counters.total(|c| &c.inactive) }
+    }
+
+    /// Whether it is too loaded to take new flows.
+    #[inline(always)]
+    pub fn is_overloaded(&self) -> bool {
+        // Relaxed: a flow more or less.
+        self.thresholds.upper != 0 && self.overloaded.load(Ordering::Relaxed)
+    }
+
+    /// Compares its load with its thresholds; to be called when its number of flows has changed. As IPVS does
+    /// (`ip_vs_bind_dest` and `ip_vs_unbind_dest` in net/netfilter/ipvs/ip_vs_conn.c).
+    #[inline(always)]
+    pub fn weigh(&self) {
+        if self.thresholds.upper != 0 {
+            self.compare();
+        }
+    }
+
+    fn compare(&self) {
+        let Thresholds { upper, lower } = self.thresholds;
+        let Load { active, inactive } = self.load();
+        let flows = active + inactive;
+        if flows >= u64::from(upper) {
+            self.overloaded.store(true, Ordering::Relaxed);
+        } else if (lower != 0 && flows < u64::from(lower)) || (lower == 0 && flows * 4 < u64::from(upper) * 3)
+        {
+            self.overloaded.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Which tenant of its slot it is.

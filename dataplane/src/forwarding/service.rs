@@ -2,36 +2,137 @@
 
 use std::sync::Arc;
 
-use crate::forwarding::real::{Real, RealSlot, RealState};
+use crate::flow::Timeouts;
+use crate::forwarding::real::{Real, RealState};
 use crate::hash::HashKey;
+use crate::id::RealSlot;
 use crate::packet::{Address, Protocol};
-use crate::schedule::MaglevTable;
-use crate::schedule::maglev::Member;
+use crate::schedule::{Fleet, Load, Policy, Question, Scheduler};
 use crate::stats::{PerWorker, ServiceCounters};
-
-/// Dense index of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServiceId(pub u16);
 
 /// What a client connects to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceKey {
     /// The VIP.
     pub address: Address,
-    /// Destination port.
-    pub port: u16,
+    /// Destination ports.
+    pub ports: Ports,
     /// Transport protocol.
     pub protocol: Protocol,
+}
+
+/// Ports of a service, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ports {
+    /// Lowest, >= 1.
+    pub first: u16,
+    /// Highest, >= `first`.
+    pub last: u16,
+}
+
+impl Ports {
+    /// Any port: what no other service of the VIP and protocol takes.
+    pub const ANY: Ports = Ports { first: 1, last: u16::MAX };
+
+    /// One port.
+    pub const fn exact(port: u16) -> Self {
+        Ports { first: port, last: port }
+    }
+
+    /// The port, if there is one only.
+    pub const fn single(self) -> Option<u16> {
+        if self.first == self.last { Some(self.first) } else { None }
+    }
+
+    /// Whether `port` is one of them.
+    #[inline(always)]
+    pub const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
 }
 
 impl ServiceKey {
     /// Hash for the service index. Unkeyed: the keys are the operator's, not a client's.
     #[inline(always)]
-    pub fn hash(&self) -> u64 {
-        let bits = self.address.bits();
-        let port = (self.port as u64) << 8 | self.protocol as u64;
+    pub(super) fn hash(address: Address, port: u16, protocol: Protocol) -> u64 {
+        let bits = address.bits();
+        let port = (port as u64) << 8 | protocol as u64;
         HashKey([0, 0]).words((bits >> 64) as u64 ^ port.rotate_left(40), bits as u64)
     }
+}
+
+/// How a service treats its flows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Who takes a new flow.
+    pub policy: Policy,
+    /// Flows of one client stay together; none: each flow for itself.
+    pub persistence: Option<Persistence>,
+    /// UDP: each datagram is a flow of its own, and none is remembered.
+    pub one_packet: bool,
+    /// What becomes of the TCP flows of a real server that is gone.
+    pub on_failure: OnFailure,
+    /// What a client is told that no real server takes.
+    pub no_real: NoReal,
+    /// How long silent flows are remembered.
+    pub timeouts: Timeouts,
+    /// A TCP flow begins with a SYN: what comes from the middle of an unknown connection is dropped (IPVS without
+    /// `sloppy_tcp`). Otherwise it goes where the hash says, which is how connections survive a change of director.
+    pub strict: bool,
+    /// The TTL stays as it is. Loops of misconfigured directors then never end.
+    pub keep_ttl: bool,
+    /// Share of each worker's flow table that its flows may take, in 1/1000, 1-1000.
+    pub table_share: u16,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            policy: Policy::default(),
+            persistence: None,
+            one_packet: false,
+            on_failure: OnFailure::default(),
+            no_real: NoReal::default(),
+            timeouts: Timeouts::default(),
+            strict: false,
+            keep_ttl: false,
+            table_share: 1000,
+        }
+    }
+}
+
+/// Flows of one client go to one real server, remembered in a *template*.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Persistence {
+    /// A client is forgotten this many ticks after its last flow.
+    pub timeout: u32,
+    /// Bits of a client's address that tell it from others (of the mapped form, for IPv4).
+    pub mask: u128,
+}
+
+/// What becomes of the TCP flows of a real server that failed or was removed. (Flows of other protocols go to
+/// another real server with their next packet, unless they are kept.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnFailure {
+    /// The client gets a RST in answer to its next segment, and can connect anew at once.
+    #[default]
+    Reset,
+    /// They go to another real server, which answers with a RST of its own unless it knows the connection.
+    Rehash,
+    /// They go on to the real server that failed, for as long as the way to it is known.
+    Keep,
+}
+
+/// What a client is told that no real server takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum NoReal {
+    /// ICMP port unreachable, as IPVS does.
+    #[default]
+    Unreachable,
+    /// A RST to a TCP segment; ICMP port unreachable to anything else.
+    Reset,
+    /// Nothing.
+    Silent,
 }
 
 /// A virtual service and its real servers.
@@ -42,10 +143,8 @@ pub struct Service {
     pub(super) removed: Option<u64>,
     /// By slot; real servers that are gone stay as tombstones until their slot is needed.
     pub(super) reals: Vec<Real>,
-    /// Whom `table` was built for.
-    pub(super) members: Arc<[Member]>,
-    /// None while no real server takes new flows.
-    pub(super) table: Option<Arc<MaglevTable>>,
+    pub(super) options: Options,
+    pub(super) scheduler: Arc<Scheduler>,
     pub(super) counters: Arc<PerWorker<ServiceCounters>>,
 }
 
@@ -61,10 +160,16 @@ impl Service {
         self.removed.is_none()
     }
 
-    /// The real server for a new flow with this hash.
+    /// How it treats its flows.
     #[inline(always)]
-    pub fn schedule(&self, hash: u64) -> Option<RealSlot> {
-        self.table.as_ref().map(|table| RealSlot(table.pick(hash)))
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The real server for a new flow.
+    #[inline]
+    pub fn schedule(&self, question: &Question) -> Option<RealSlot> {
+        self.scheduler.pick(question, self).map(RealSlot)
     }
 
     /// Tenant `epoch` of a slot, as a flow remembers it, if it still serves old flows.
@@ -94,14 +199,25 @@ impl Service {
             .map(|(slot, real)| (RealSlot(slot as u16), real))
     }
 
-    /// The table that schedules new flows.
-    pub fn table(&self) -> Option<&MaglevTable> {
-        self.table.as_deref()
+    /// What schedules new flows.
+    #[inline(always)]
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
     }
 
     /// Counters, one a worker.
     #[inline(always)]
     pub fn counters(&self) -> &PerWorker<ServiceCounters> {
         &self.counters
+    }
+}
+
+impl Fleet for Service {
+    fn load(&self, slot: u16) -> Load {
+        self.real(RealSlot(slot)).map_or_else(Load::default, Real::load)
+    }
+
+    fn is_overloaded(&self, slot: u16) -> bool {
+        self.real(RealSlot(slot)).is_none_or(Real::is_overloaded)
     }
 }

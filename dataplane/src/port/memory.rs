@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::port::{Burst, Census, Pool, Port};
+use crate::port::{Burst, Census, FrameBytes, Pool, Port};
 
 /// Bytes one frame has room for, as a UMEM frame of 2 KiB less its headroom.
 pub const FRAME_ROOM: usize = 1792;
@@ -39,6 +39,16 @@ impl AsMut<[u8]> for MemoryFrame {
     #[inline(always)]
     fn as_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[..self.len]
+    }
+}
+
+impl FrameBytes for MemoryFrame {
+    fn resize(&mut self, len: usize) -> bool {
+        let fits = len <= FRAME_ROOM;
+        if fits {
+            self.len = len;
+        }
+        fits
     }
 }
 

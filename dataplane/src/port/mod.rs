@@ -20,10 +20,17 @@ pub type Burst<F> = ArrayVec<F, BURST>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortId(pub u8);
 
+/// The bytes of a frame, and the room around them.
+pub trait FrameBytes: AsRef<[u8]> + AsMut<[u8]> {
+    /// Makes the frame `len` bytes long, at its end; what is new there is whatever was there before. False, and
+    /// nothing changed, if there is no room for that.
+    fn resize(&mut self, len: usize) -> bool;
+}
+
 /// Something that receives and transmits frames.
 pub trait Port {
     /// A frame that this port and its siblings of the same worker can move.
-    type Frame: AsRef<[u8]> + AsMut<[u8]>;
+    type Frame: FrameBytes;
 
     /// Adds received frames to the burst, as far as it has room.
     fn receive(&mut self, burst: &mut Burst<Self::Frame>);

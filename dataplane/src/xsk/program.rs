@@ -122,7 +122,7 @@ impl From<&ServiceKey> for SteerKey {
     fn from(key: &ServiceKey) -> Self {
         SteerKey {
             address: key.address.octets(),
-            port: key.port.to_be_bytes(),
+            port: key.ports.first.to_be_bytes(),
             protocol: key.protocol as u8,
             zero: 0,
         }

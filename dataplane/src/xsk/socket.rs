@@ -24,7 +24,9 @@ pub struct Socket {
     tx: TxQueue,
     fill: FillQueue,
     completion: CompQueue,
+    umem: xsk_rs::Umem,
     base: NonNull<u8>,
+    frame_size: u32,
     zero_copy: bool,
     /// Accepted to transmit, not in the ring yet.
     staged: ArrayVec<FrameDesc, BURST>,
@@ -77,7 +79,9 @@ impl Socket {
             tx,
             fill,
             completion,
+            umem: umem.umem.clone(),
             base: umem.base,
+            frame_size: umem.frame_size,
             zero_copy,
             staged: ArrayVec::new(),
             scratch: Box::new([FrameDesc::default(); BURST]),
@@ -137,7 +141,7 @@ impl Socket {
         self.filling -= received;
         for desc in &self.scratch[..received] {
             // SAFETY: just consumed from the RX ring of this UMEM.
-            burst.push(unsafe { Frame::from_ring(*desc, self.base) });
+            burst.push(unsafe { Frame::from_ring(*desc, self.base, self.frame_size) });
         }
     }
 
@@ -147,7 +151,7 @@ impl Socket {
         if self.staged.is_full() {
             self.submit();
         }
-        self.staged.push(frame.into_ring());
+        self.staged.push(frame.into_transmission(&self.umem));
     }
 
     fn submit(&mut self) {
@@ -186,7 +190,7 @@ impl Socket {
             self.sending -= done;
             for desc in &self.scratch[..done] {
                 // SAFETY: just consumed from the completion ring of this UMEM.
-                pool.give(unsafe { Frame::from_ring(*desc, self.base) });
+                pool.give(unsafe { Frame::from_ring(*desc, self.base, self.frame_size) });
             }
             if done < BURST {
                 break;

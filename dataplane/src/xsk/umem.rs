@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use xsk_rs::FrameDesc;
 use xsk_rs::config::{FrameSize, QueueSize, UmemConfig};
 
+use crate::port::FrameBytes;
 use crate::xsk::program::OpenError;
 
 /// Bytes the kernel keeps free before the data of a received frame (XDP_PACKET_HEADROOM).
@@ -18,6 +19,10 @@ pub struct Frame {
     /// Where the UMEM begins. Mapped as long as a socket of the UMEM is open; frames live in the worker that
     /// owns these sockets.
     base: NonNull<u8>,
+    /// Bytes of data: what the descriptor says, until `resize`.
+    len: u32,
+    /// Bytes from the beginning of the data to the end of the frame.
+    room: u32,
 }
 
 // SAFETY: a frame is an exclusive claim on its bytes; which thread exercises it does not matter.
@@ -29,15 +34,27 @@ impl Frame {
     /// # Safety
     ///
     /// `desc` must be of the UMEM that begins at `base` and must have been consumed from one of its RX or
-    /// completion rings, so that neither the kernel nor another `Frame` claims it.
+    /// completion rings, so that neither the kernel nor another `Frame` claims it. Its frames are `size` bytes
+    /// large, a power of two, and aligned to that.
     #[inline(always)]
-    pub(super) unsafe fn from_ring(desc: FrameDesc, base: NonNull<u8>) -> Self {
-        Frame { desc, base }
+    pub(super) unsafe fn from_ring(desc: FrameDesc, base: NonNull<u8>, size: u32) -> Self {
+        let room = size - (desc.addr() as u32 & (size - 1));
+        Frame { desc, base, len: desc.lengths().data() as u32, room }
     }
 
-    /// Gives up the claim, to hand the frame to a ring.
+    /// Gives up the claim, to hand the frame to a ring as one to receive into.
     #[inline(always)]
     pub(super) fn into_ring(self) -> FrameDesc {
+        self.desc
+    }
+
+    /// Gives up the claim, to hand the frame to a ring as one to transmit.
+    #[inline(always)]
+    pub(super) fn into_transmission(mut self, umem: &xsk_rs::Umem) -> FrameDesc {
+        if self.len as usize != self.desc.lengths().data() {
+            // SAFETY: `self` is the only claim on this frame of `umem`.
+            unsafe { umem.data_mut(&mut self.desc) }.cursor().set_pos(self.len as usize);
+        }
         self.desc
     }
 }
@@ -47,9 +64,7 @@ impl AsRef<[u8]> for Frame {
     fn as_ref(&self) -> &[u8] {
         // SAFETY: the kernel wrote a descriptor within the UMEM, whose mapping outlives the frame, and
         // `self` is the only claim on it (see `from_ring`).
-        unsafe {
-            std::slice::from_raw_parts(self.base.as_ptr().add(self.desc.addr()), self.desc.lengths().data())
-        }
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(self.desc.addr()), self.len as usize) }
     }
 }
 
@@ -57,12 +72,18 @@ impl AsMut<[u8]> for Frame {
     #[inline(always)]
     fn as_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `as_ref`; `&mut self` makes the access exclusive.
-        unsafe {
-            std::slice::from_raw_parts_mut(
-                self.base.as_ptr().add(self.desc.addr()),
-                self.desc.lengths().data(),
-            )
+        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(self.desc.addr()), self.len as usize) }
+    }
+}
+
+impl FrameBytes for Frame {
+    #[inline]
+    fn resize(&mut self, len: usize) -> bool {
+        let fits = len <= self.room as usize;
+        if fits {
+            self.len = len as u32;
         }
+        fits
     }
 }
 
@@ -71,6 +92,7 @@ pub struct Umem {
     pub(super) umem: xsk_rs::Umem,
     pub(super) base: NonNull<u8>,
     pub(super) ring_size: QueueSize,
+    pub(super) frame_size: u32,
 }
 
 // SAFETY: `base` is only an address; access goes through `Frame`.
@@ -101,8 +123,8 @@ impl Umem {
         let base = unsafe { umem.data(first).contents().as_ptr().sub(first.addr()) };
         let base = NonNull::new(base.cast_mut()).ok_or_else(|| fail("null mapping".into()))?;
         // SAFETY: fresh descriptors of this UMEM, one frame each; no ring has them.
-        let frames = descs.into_iter().map(|desc| unsafe { Frame::from_ring(desc, base) }).collect();
-        Ok((Umem { umem, base, ring_size }, frames))
+        let frames = descs.into_iter().map(|desc| unsafe { Frame::from_ring(desc, base, needed) }).collect();
+        Ok((Umem { umem, base, ring_size, frame_size: needed }, frames))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use shunt_dataplane::forwarding::{
-    BuildError, Builder, ForwardingState, RealSlot, RealState, ServiceId, ServiceKey, ServiceSpec,
+    BuildError, Builder, ForwardingState, Ports, RealSlot, RealState, ServiceId, ServiceKey, ServiceSpec,
 };
 use shunt_dataplane::hash::HashKey;
 use shunt_dataplane::packet::Address;
@@ -21,7 +21,7 @@ fn build(previous: &ForwardingState, specs: &[ServiceSpec]) -> Result<Forwarding
 }
 
 fn key(n: u16) -> ServiceKey {
-    ServiceKey { port: 1000 + n, ..http() }
+    ServiceKey { ports: Ports::exact(1000 + n), ..http() }
 }
 
 type Place = (ServiceId, RealSlot, u8);
@@ -46,10 +46,10 @@ fn digest(state: &ForwardingState) -> Vec<String> {
         let reals: Vec<_> = service
             .reals()
             .map(|(slot, real)| {
-                (slot, real.address(), real.weight(), real.state(), *real.path(), real.epoch())
+                (slot, real.address(), real.weight(), real.state(), real.path().copied(), real.epoch())
             })
             .collect();
-        let table = service.table().map(|table| table.slots().to_vec());
+        let table = service.scheduler().maglev().map(|table| table.slots().to_vec());
         format!("{} {id:?} {:?} {reals:?} {table:?}", state.generation(), service.key())
     });
     services.collect()
@@ -78,7 +78,7 @@ fn check(state: &ForwardingState, specs: &[ServiceSpec]) {
             };
             assert_eq!(real.state(), expected);
             if let Some(path) = wanted.path {
-                assert_eq!(*real.path(), path);
+                assert_eq!(real.path().copied(), Some(path));
             }
             if expected == RealState::Up {
                 newcomers_go_to.insert(slot.0);
@@ -86,8 +86,11 @@ fn check(state: &ForwardingState, specs: &[ServiceSpec]) {
             assert_eq!(service.holder(slot, real.epoch()).is_some(), expected != RealState::Down);
             assert!(service.tenant(slot, (real.epoch() + 1) & 0xf).is_none());
         }
-        let scheduled: BTreeSet<u16> =
-            service.table().map(|table| table.slots().iter().copied().collect()).unwrap_or_default();
+        let scheduled: BTreeSet<u16> = service
+            .scheduler()
+            .maglev()
+            .map(|table| table.slots().iter().copied().collect())
+            .unwrap_or_default();
         assert_eq!(scheduled, newcomers_go_to, "new flows go to those that are up and to no other");
     }
 }
@@ -144,7 +147,7 @@ fn the_same_specification_again_reuses_the_tables() {
     let second = build(&first, &specs).unwrap();
     let table = |state: &ForwardingState| {
         let (_, service) = state.services().next().unwrap();
-        std::ptr::from_ref(service.table().unwrap())
+        std::ptr::from_ref(service.scheduler().maglev().unwrap())
     };
     assert_eq!(table(&first), table(&second));
 }
@@ -154,7 +157,7 @@ fn the_order_of_a_specification_does_not_change_where_new_flows_go() {
     let owners = |reals: &[u16]| -> Vec<Address> {
         let state = build(&empty(), &[service(http(), reals.iter().map(|&n| weighted(n, n)))]).unwrap();
         let (_, service) = state.services().next().unwrap();
-        let slots = service.table().unwrap().slots().to_vec();
+        let slots = service.scheduler().maglev().unwrap().slots().to_vec();
         slots.iter().map(|&slot| service.real(RealSlot(slot)).unwrap().address()).collect()
     };
     assert_eq!(owners(&[1, 2, 3, 4]), owners(&[3, 1, 4, 2]));
@@ -189,7 +192,7 @@ fn a_port_that_does_not_exist_is_an_error() {
 fn more_services_than_ids_are_an_error() {
     // 65536 fit.
     let mut specs: Vec<ServiceSpec> =
-        (0..=u16::MAX).map(|port| service(ServiceKey { port, ..http() }, [])).collect();
+        (0..=u16::MAX).map(|port| service(ServiceKey { ports: Ports::exact(port), ..http() }, [])).collect();
     let full = build(&empty(), &specs).unwrap();
     assert_eq!(full.services().count(), 65_536);
     specs.push(service(dns(), []));

@@ -23,7 +23,7 @@ fn mixture() -> Vec<(Vec<u8>, Option<DropReason>)> {
         (Craft { ihl: Some(4), ..tcp() }, DropReason::IpHeaderLengthBad),
         (Craft { total_length: Some(99), ..tcp() }, DropReason::IpTotalLengthBad),
         (Craft { checksum_fault: 1, ..tcp() }, DropReason::IpChecksumBad),
-        (Craft { fragment: 0x2000, ..tcp() }, DropReason::IpFragment),
+        (Craft { fragment: 0x2000, ..tcp() }, DropReason::FragmentBad),
         (Craft { src: [127, 0, 0, 1].into(), ..tcp() }, DropReason::SourceMartian),
         (Craft { ttl: 1, ..tcp() }, DropReason::TtlExpired),
         (Craft { protocol: 1, payload: vec![8, 0, 0, 0], ..tcp() }, DropReason::ProtocolUnsupported),
@@ -45,7 +45,10 @@ fn mixture() -> Vec<(Vec<u8>, Option<DropReason>)> {
 #[test]
 fn after_ten_million_frames_everything_adds_up_to_the_frame() {
     let mut rig = Rig::new(1, 64);
-    let no_real = shunt_dataplane::forwarding::ServiceKey { port: 81, ..http() };
+    let no_real = shunt_dataplane::forwarding::ServiceKey {
+        ports: shunt_dataplane::forwarding::Ports::exact(81),
+        ..http()
+    };
     let mut other_port = up(2);
     other_port.path = Some(path(2, 0));
     rig.publish(&[

@@ -7,7 +7,7 @@ use pnet_packet::ipv4::{self, Ipv4Packet};
 use pnet_packet::tcp::TcpPacket;
 use pnet_packet::udp::UdpPacket;
 use proptest::prelude::*;
-use shunt_dataplane::packet::{Packet, Protocol, TcpFlags};
+use shunt_dataplane::packet::{Kind, Packet, Protocol, TcpFlags};
 use shunt_dataplane::parse::parse;
 
 use crate::craft::{Craft, SYN};
@@ -57,6 +57,7 @@ fn second_opinion(frame: &[u8]) -> Option<Packet> {
         _ => return None,
     };
     Some(Packet {
+        kind: Kind::Whole,
         src: src.into(),
         dst: dst.into(),
         src_port,

@@ -2,7 +2,7 @@
 //! expired, however flows came, moved and went.
 
 use proptest::prelude::*;
-use shunt_dataplane::forwarding::{RealSpec, ServiceKey, ServiceSpec};
+use shunt_dataplane::forwarding::{Ports, RealSpec, ServiceKey, ServiceSpec};
 
 use crate::craft::{ACK, Craft, FIN, RST, SYN};
 use crate::rig::{Rig, dns, down, draining, http, service, up, weighted};
@@ -131,7 +131,7 @@ fn a_service_with_the_id_of_another_inherits_no_counts() {
     }
     let id = rig.state().find(&http()).expect("configured");
     // Services come and go until the id is given away.
-    let other = |n: u16| ServiceKey { port: 1000 + n, ..http() };
+    let other = |n: u16| ServiceKey { ports: Ports::exact(1000 + n), ..http() };
     let heir = (0..2000).map(other).find(|key| {
         rig.publish(&[service(*key, [up(4)])]);
         rig.state().find(key) == Some(id)

@@ -197,8 +197,8 @@ fn every_drop_reason_has_a_golden_case() {
     let seen: HashSet<DropReason> = cases()
         .iter()
         .filter_map(|case| match case.expected() {
-            Verdict::Drop(reason) => Some(reason),
-            Verdict::Forward(_) => None,
+            Verdict::Drop(reason) | Verdict::Answer(reason) => Some(reason),
+            Verdict::Forward(_) | Verdict::Hold => None,
         })
         .collect();
     for reason in DropReason::ALL {

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use shunt_dataplane::director::Director;
 use shunt_dataplane::flow::{Flow, FlowKey, FlowReader, FlowTable};
 use shunt_dataplane::forwarding::{
-    Builder, ForwardingState, Path, RealSlot, RealSpec, ServiceId, ServiceKey, ServiceSpec,
+    Builder, ForwardingState, OnFailure, Options, Path, Ports, RealSlot, RealSpec, ServiceId, ServiceKey,
+    ServiceSpec, Thresholds,
 };
 use shunt_dataplane::hash::HashKey;
 use shunt_dataplane::packet::{Address, MacAddress, Protocol};
 use shunt_dataplane::port::memory::{MemoryFrame, MemoryPort};
 use shunt_dataplane::port::{BURST, Pool, PortId};
 use shunt_dataplane::publish::Publisher;
-use shunt_dataplane::rewrite::MacHeader;
+use shunt_dataplane::rewrite::{MacHeader, Vlan};
 use shunt_dataplane::stats::{RealCounters, ServiceCounters, WorkerStats};
 use shunt_dataplane::verdict::DropReason;
 use shunt_dataplane::worker::{AttachedPort, Worker};
@@ -164,17 +165,18 @@ pub fn real_of(frame: &[u8]) -> u16 {
 
 /// The TCP service of the tests.
 pub fn http() -> ServiceKey {
-    ServiceKey { address: VIP.into(), port: 80, protocol: Protocol::Tcp }
+    ServiceKey { address: VIP.into(), ports: Ports::exact(80), protocol: Protocol::Tcp }
 }
 
 /// The UDP service of the tests.
 pub fn dns() -> ServiceKey {
-    ServiceKey { address: VIP.into(), port: 53, protocol: Protocol::Udp }
+    ServiceKey { address: VIP.into(), ports: Ports::exact(53), protocol: Protocol::Udp }
 }
 
 /// A service with these real servers.
 pub fn service(key: ServiceKey, reals: impl IntoIterator<Item = RealSpec>) -> ServiceSpec {
-    ServiceSpec { key, reals: reals.into_iter().collect() }
+    let options = Options { on_failure: OnFailure::Rehash, ..Options::default() };
+    ServiceSpec { key, options, reals: reals.into_iter().collect() }
 }
 
 /// Address of real server number `n`: 198.19.0.0 + n.
@@ -189,7 +191,8 @@ pub fn up(n: u16) -> RealSpec {
 
 /// Real server number `n`, up with this weight.
 pub fn weighted(n: u16, weight: u16) -> RealSpec {
-    RealSpec { address: address(n), weight, path: Some(path(n, 1)) }
+    let thresholds = Thresholds::default();
+    RealSpec { address: address(n), weight, share: weight, thresholds, healthy: true, path: Some(path(n, 1)) }
 }
 
 /// Real server number `n`, weight 0.
@@ -199,7 +202,7 @@ pub fn draining(n: u16) -> RealSpec {
 
 /// Real server number `n`, down.
 pub fn down(n: u16) -> RealSpec {
-    RealSpec { path: None, ..up(n) }
+    RealSpec { healthy: false, ..up(n) }
 }
 
 /// How real server number `n` is reached.
@@ -207,7 +210,7 @@ pub fn path(n: u16, port: u8) -> Path {
     let [a, b, c, d] = REAL_MAC;
     let [e, f] = n.to_be_bytes();
     let header = MacHeader::new(MacAddress([a, b, c, d, e, f]), MacAddress(DIRECTOR_MAC));
-    Path { header, port: PortId(port) }
+    Path { header, port: PortId(port), mtu: 1500, vlan: Vlan::Keep }
 }
 
 /// Every counter and gauge of a worker but those of the loop itself (turns, bursts, sleeps, where frames
