@@ -31,6 +31,12 @@ impl Tick {
         self.0
     }
 
+    /// The tick `ticks` later.
+    #[inline(always)]
+    pub const fn after(self, ticks: u32) -> Self {
+        Tick(self.0.wrapping_add(ticks) % WRAP)
+    }
+
     /// Ticks from `earlier` to `self`, right across the wrap for spans of up to 48 days.
     #[inline(always)]
     pub const fn since(self, earlier: Tick) -> u32 {

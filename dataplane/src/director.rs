@@ -5,55 +5,110 @@
 //!
 //! A pure decision on bytes: no I/O, no clock, no allocation, no lock, no panic. What it needs to know it is
 //! given; what it decides it returns; what happened it counts.
+//!
+//! `director/flow.rs` is what a packet does to its flow, `director/relay.rs` where packets without ports go (later
+//! fragments, ICMP errors), `director/persistence.rs` how the flows of one client stay together,
+//! `director/allowance.rs` how often the director itself may speak.
+
+mod allowance;
+mod flow;
+mod persistence;
+mod relay;
 
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
+use crate::answer::{Answer, answer};
 use crate::checksum;
 use crate::clock::Tick;
-use crate::flow::table::{Inserted, Position, Slot};
-use crate::flow::{Flow, FlowKey, FlowReader, FlowState, FlowTable, Timeouts};
-use crate::forwarding::{ForwardingState, Real, RealSlot, Service, ServiceId};
-use crate::packet::{Packet, Protocol, TcpFlags};
-use crate::parse::parse;
-use crate::port::BURST;
+use crate::director::allowance::Allowance;
+use crate::flow::table::{Position, Slot};
+use crate::flow::{Flow, FlowKey, FlowReader, FlowTable, FragmentReader, FragmentTable};
+use crate::forwarding::{ForwardingState, Real, Service};
+use crate::id::RealSlot;
+use crate::packet::{Kind, Packet};
+use crate::parse::{identification, parse, ttl};
+use crate::port::{BURST, FrameBytes};
 use crate::rewrite::rewrite;
-use crate::schedule::Question;
-use crate::stats::{Counter, WorkerStats};
+use crate::stats::WorkerStats;
 use crate::verdict::{DropReason, Verdict};
+
+pub use allowance::Rates;
 
 /// Verdicts on a burst, in its order.
 pub type Verdicts = ArrayVec<Verdict, BURST>;
 
+/// What a worker remembers, and what it may read of the others: a flow, or a fragment, that comes in on another
+/// queue than before is found there.
+pub struct Memory {
+    /// Flows of this worker.
+    pub flows: FlowTable,
+    /// Flows of the other workers, in the order of their numbers.
+    pub other_flows: Vec<FlowReader>,
+    /// Datagrams of this worker that came in fragments.
+    pub fragments: FragmentTable,
+    /// Those of the other workers.
+    pub other_fragments: Vec<FragmentReader>,
+}
+
 /// Decides about frames for one worker.
 pub struct Director {
     worker: usize,
-    flows: FlowTable,
-    /// The other workers' tables: a flow that comes in on another queue than before is found there.
-    others: Vec<FlowReader>,
-    timeouts: Timeouts,
+    memory: Memory,
+    allowance: Allowance,
     stats: Arc<WorkerStats>,
 }
 
-/// A frame on its way: for this service, with this hash.
+/// A frame on its way.
 struct Candidate {
     packet: Packet,
-    service: ServiceId,
+    bytes: u64,
+    /// None: a later fragment, whose flow its ports would tell.
+    flow: Option<Lookup>,
+}
+
+/// A flow to look up.
+#[derive(Clone, Copy)]
+struct Lookup {
     hash: u64,
     key: FlowKey,
     slot: Slot,
 }
 
+/// Where a frame goes.
+struct Choice<'s> {
+    service: &'s Service,
+    slot: RealSlot,
+    real: &'s Real,
+}
+
+/// Why a frame does not go on.
+enum Refusal {
+    /// It is dropped.
+    Drop(DropReason),
+    /// It is dropped, and its sender told; that done, this flow is over.
+    Tell(DropReason, Answer, Option<(Position, FlowKey, Flow)>),
+    /// It waits for the first fragment of its datagram.
+    Hold,
+}
+
+impl From<DropReason> for Refusal {
+    #[inline(always)]
+    fn from(reason: DropReason) -> Self {
+        Refusal::Drop(reason)
+    }
+}
+
 impl Director {
-    /// A director for worker number `worker`, which counts in `stats`.
-    pub fn new(worker: usize, flows: FlowTable, others: Vec<FlowReader>, stats: Arc<WorkerStats>) -> Self {
-        Director { worker, flows, others, timeouts: Timeouts::default(), stats }
+    /// A director for worker number `worker`, which counts in `stats` and says no more than `rates`.
+    pub fn new(worker: usize, memory: Memory, rates: Rates, stats: Arc<WorkerStats>) -> Self {
+        Director { worker, memory, allowance: Allowance::new(rates), stats }
     }
 
     /// Decides about each frame of the burst and rewrites those that go on. `complete_checksums`: the port
     /// they came from is virtual, and its sender may have left checksums to hardware.
-    pub fn direct<F: AsRef<[u8]> + AsMut<[u8]>>(
+    pub fn direct<F: FrameBytes>(
         &mut self,
         state: &ForwardingState,
         burst: &mut [F],
@@ -65,225 +120,128 @@ impl Director {
             burst.iter().take(BURST).map(|frame| self.examine(state, frame.as_ref())).collect();
         verdicts.clear();
         for (frame, candidate) in burst.iter_mut().zip(candidates) {
-            let frame = frame.as_mut();
-            let path = candidate.and_then(|candidate| {
-                let real = self.choose(state, &candidate, frame.len() as u64, now)?;
-                let path = real.path().ok_or(DropReason::NoReal)?;
-                Ok((candidate.packet, path))
-            });
-            verdicts.push(match path {
-                Ok((packet, path)) => {
-                    if complete_checksums && checksum::complete(frame, &packet) {
-                        self.stats.checksums_completed.add(1);
-                    }
-                    rewrite(frame, &packet, &path.header);
-                    Verdict::Forward(path.port)
-                }
+            verdicts.push(match candidate {
+                Ok(candidate) => self.decide(state, frame, &candidate, complete_checksums, now),
                 Err(reason) => Verdict::Drop(reason),
             });
         }
     }
 
-    /// What a frame is, and which service it is for.
+    /// What a frame is, and which flow it is of.
     #[inline(always)]
     fn examine(&self, state: &ForwardingState, frame: &[u8]) -> Result<Candidate, DropReason> {
         let packet = parse(frame)?;
-        let service = state.lookup(&packet).ok_or(DropReason::NoService)?;
-        let hash = state.hash_key().flow(
-            packet.src,
-            packet.dst,
-            packet.src_port,
-            packet.dst_port,
-            packet.protocol as u8,
-        );
-        let client = packet.src.v4().ok_or(DropReason::EtherTypeUnsupported)?;
-        let key = FlowKey::new(client, packet.src_port, packet.dst_port, service);
-        let slot = self.flows.slot(hash);
-        self.flows.prefetch(slot);
-        Ok(Candidate { packet, service, hash, key, slot })
-    }
-
-    /// The real server: the one this flow has, while it is up or draining; else the scheduler's choice,
-    /// which is remembered.
-    #[inline(always)]
-    fn choose<'s>(
-        &mut self,
-        state: &'s ForwardingState,
-        candidate: &Candidate,
-        bytes: u64,
-        now: Tick,
-    ) -> Result<&'s Real, DropReason> {
-        let service = state.service(candidate.service).ok_or(DropReason::NoService)?;
-        let counters = &service.counters()[self.worker];
-        counters.frames.add(1);
-        counters.bytes.add(bytes);
-        let real = match self.flows.find(candidate.slot, candidate.key) {
-            Some((position, flow)) => match service.holder(flow.real, flow.epoch) {
-                Some(real) if !reopens(&flow, &candidate.packet) => {
-                    self.keep(real, position, candidate, flow, now);
-                    real
-                }
-                _ => self.reschedule(service, position, candidate, flow, now)?,
-            },
-            None => self.begin(state, service, candidate, now)?,
-        };
-        let counters = &real.counters()[self.worker];
-        counters.frames.add(1);
-        counters.bytes.add(bytes);
-        Ok(real)
-    }
-
-    /// One more packet of a remembered flow.
-    #[inline(always)]
-    fn keep(&mut self, real: &Real, position: Position, candidate: &Candidate, flow: Flow, now: Tick) {
-        let state = match candidate.packet.protocol {
-            Protocol::Tcp => flow.state.next_tcp(candidate.packet.flags),
-            Protocol::Udp | Protocol::Sctp => flow.state.next_udp(),
-        };
-        let next = Flow { state, seen: now, ..flow };
-        if next == flow {
-            return;
-        }
-        if state.is_active() != flow.state.is_active() {
-            self.gauge(real, flow.state).sub(1);
-            self.gauge(real, state).add(1);
-        }
-        self.flows.update(position, candidate.key, next);
-    }
-
-    /// A remembered flow whose real server is gone, or that begins anew: the scheduler chooses again.
-    fn reschedule<'s>(
-        &mut self,
-        service: &'s Service,
-        position: Position,
-        candidate: &Candidate,
-        flow: Flow,
-        now: Tick,
-    ) -> Result<&'s Real, DropReason> {
-        let (slot, real) = scheduled(service, candidate, now)?;
-        if let Some(former) = service.tenant(flow.real, flow.epoch) {
-            self.gauge(former, flow.state).sub(1);
-        }
-        if !reopens(&flow, &candidate.packet) {
-            self.stats.flows_moved.add(1);
-        }
-        let flow = first(&candidate.packet, slot, real, now);
-        self.count_new(service, real, &flow);
-        self.flows.update(position, candidate.key, flow);
-        Ok(real)
-    }
-
-    /// A flow this worker does not know. From the middle of a connection: perhaps another worker knows it.
-    fn begin<'s>(
-        &mut self,
-        state: &'s ForwardingState,
-        service: &'s Service,
-        candidate: &Candidate,
-        now: Tick,
-    ) -> Result<&'s Real, DropReason> {
-        let adopted = self.adopt(service, candidate);
-        let (slot, real) = match adopted {
-            Some(found) => found,
-            None => scheduled(service, candidate, now)?,
-        };
-        let flow = first(&candidate.packet, slot, real, now);
-        match self.flows.insert(candidate.slot, candidate.key, flow, &self.timeouts) {
-            Inserted::Free => {}
-            Inserted::Replaced(service, victim) => {
-                self.stats.flows_evicted.add(1);
-                self.forget(state, service, victim);
+        let flow = match packet.kind {
+            Kind::Later => None,
+            Kind::Whole | Kind::First | Kind::Error => {
+                let service = state.lookup(&packet).ok_or(DropReason::NoService)?;
+                let key = FlowKey::new(packet.src, packet.src_port, packet.dst_port, service);
+                let hash = flow_hash(state, &packet);
+                let slot = self.memory.flows.slot(hash, &key);
+                self.memory.flows.prefetch(slot);
+                Some(Lookup { hash, key, slot })
             }
-            Inserted::Refused => {
-                self.stats.flows_refused.add(1);
-                return Ok(real);
+        };
+        Ok(Candidate { packet, bytes: frame.len() as u64, flow })
+    }
+
+    /// Where a frame goes, and off it goes; or why it does not.
+    #[inline(always)]
+    fn decide<F: FrameBytes>(
+        &mut self,
+        state: &ForwardingState,
+        frame: &mut F,
+        candidate: &Candidate,
+        complete_checksums: bool,
+        now: Tick,
+    ) -> Verdict {
+        let packet = &candidate.packet;
+        let chosen = match (&candidate.flow, packet.kind) {
+            (Some(lookup), Kind::Whole | Kind::First) => {
+                self.choose(state, candidate, lookup, now)
             }
+            (Some(lookup), _) => self.concerned(state, candidate, lookup, now),
+            (None, _) => {
+                let id = identification(frame.as_ref(), packet);
+                self.follow(state, candidate, id, now)
+            }
+        };
+        let outcome = chosen.and_then(|choice| {
+            let keep_ttl = choice.service.options().keep_ttl;
+            let path = choice.real.path().ok_or(DropReason::NoReal)?;
+            if !keep_ttl && ttl(frame.as_ref(), packet) <= 1 {
+                return Err(Refusal::Tell(DropReason::TtlExpired, Answer::TimeExceeded, None));
+            }
+            if packet.end - packet.l3 > path.mtu {
+                return Err(Refusal::Tell(DropReason::TooBig, Answer::TooBig { mtu: path.mtu }, None));
+            }
+            if let (Some(lookup), Kind::First) = (&candidate.flow, packet.kind) {
+                self.expect_fragments(packet, identification(frame.as_ref(), packet), lookup, &choice, now);
+            }
+            if complete_checksums && checksum::complete(frame.as_mut(), packet) {
+                self.stats.checksums_completed.add(1);
+            }
+            if !rewrite(frame, packet, &path.header, path.vlan, keep_ttl) {
+                return Err(DropReason::TooBig.into());
+            }
+            Ok(path.port)
+        });
+        match outcome {
+            Ok(port) => Verdict::Forward(port),
+            Err(refusal) => self.refuse(state, frame, packet, refusal, now),
         }
-        if adopted.is_some() {
-            self.stats.flows_adopted.add(1);
-            self.gauge(real, flow.state).add(1);
-        } else {
-            self.count_new(service, real, &flow);
-        }
-        Ok(real)
     }
 
-    fn adopt<'s>(&self, service: &'s Service, candidate: &Candidate) -> Option<(RealSlot, &'s Real)> {
-        if candidate.packet.flags.has(TcpFlags::SYN) {
-            return None;
+    /// What becomes of a frame that does not go on.
+    fn refuse<F: FrameBytes>(
+        &mut self,
+        state: &ForwardingState,
+        frame: &mut F,
+        packet: &Packet,
+        refusal: Refusal,
+        now: Tick,
+    ) -> Verdict {
+        let (reason, told, over) = match refusal {
+            Refusal::Drop(reason) => return Verdict::Drop(reason),
+            Refusal::Hold => return Verdict::Hold,
+            Refusal::Tell(reason, told, over) => (reason, told, over),
+        };
+        let counter = if told == Answer::Reset { &self.stats.answers_reset } else { &self.stats.answers_icmp };
+        if !self.allowance.has(told, now) {
+            self.stats.answers_withheld.add(1);
+            return Verdict::Drop(reason);
         }
-        let flow = self.others.iter().find_map(|other| other.find(candidate.hash, candidate.key))?;
-        service.holder(flow.real, flow.epoch).map(|real| (flow.real, real))
+        if !answer(frame, packet, told) {
+            return Verdict::Drop(reason);
+        }
+        counter.add(1);
+        self.allowance.spend(told);
+        if let Some((position, key, flow)) = over {
+            self.memory.flows.remove(position);
+            self.forget(state, &key, &flow);
+        }
+        Verdict::Answer(reason)
     }
 
-    /// Forgets flows that were silent for too long, in the next `buckets` buckets of the table.
+    /// Forgets flows that were silent for too long, in the next `buckets` buckets of the tables.
     pub fn age(&mut self, state: &ForwardingState, buckets: usize, now: Tick) {
         let (worker, expired) = (self.worker, &self.stats.flows_expired);
-        self.flows.age(buckets, now, &self.timeouts, |service, flow| {
+        self.memory.flows.age(buckets, now, |key, flow| {
             expired.add(1);
-            if let Some(real) = tenant(state, service, &flow) {
-                gauge(worker, real, flow.state).sub(1);
-            }
+            flow::forget(worker, state, &key, &flow);
         });
-        self.stats.flows.set(self.flows.len() as u64);
+        self.stats.flows.set(self.memory.flows.len() as u64);
     }
 
     /// The flow table, for its size and its readers.
     pub fn flows(&self) -> &FlowTable {
-        &self.flows
-    }
-
-    fn forget(&self, state: &ForwardingState, service: ServiceId, flow: Flow) {
-        if let Some(real) = tenant(state, service, &flow) {
-            self.gauge(real, flow.state).sub(1);
-        }
-    }
-
-    fn count_new(&self, service: &Service, real: &Real, flow: &Flow) {
-        service.counters()[self.worker].flows.add(1);
-        real.counters()[self.worker].flows.add(1);
-        self.gauge(real, flow.state).add(1);
-    }
-
-    #[inline(always)]
-    fn gauge<'r>(&self, real: &'r Real, state: FlowState) -> &'r Counter {
-        gauge(self.worker, real, state)
+        &self.memory.flows
     }
 }
 
-/// Whose flow it is, as far as that is still known.
-fn tenant<'s>(state: &'s ForwardingState, service: ServiceId, flow: &Flow) -> Option<&'s Real> {
-    state.service(service)?.tenant(flow.real, flow.epoch)
-}
-
+/// The keyed hash of a packet's flow.
 #[inline(always)]
-fn gauge(worker: usize, real: &Real, state: FlowState) -> &Counter {
-    let counters = &real.counters()[worker];
-    if state.is_active() { &counters.active } else { &counters.inactive }
-}
-
-/// A SYN on a flow that was closing begins a new connection from the same port.
-#[inline(always)]
-fn reopens(flow: &Flow, packet: &Packet) -> bool {
-    flow.state.is_closing() && packet.flags.has(TcpFlags::SYN)
-}
-
-#[inline(always)]
-fn scheduled<'s>(
-    service: &'s Service,
-    candidate: &Candidate,
-    now: Tick,
-) -> Result<(RealSlot, &'s Real), DropReason> {
-    let Packet { src, src_port, dst, .. } = candidate.packet;
-    let question = Question { hash: candidate.hash, src, src_port, dst, now };
-    let slot = service.schedule(&question).ok_or(DropReason::NoReal)?;
-    service.real(slot).map(|real| (slot, real)).ok_or(DropReason::NoReal)
-}
-
-#[inline(always)]
-fn first(packet: &Packet, slot: RealSlot, real: &Real, now: Tick) -> Flow {
-    let state = match packet.protocol {
-        Protocol::Tcp => FlowState::first_tcp(packet.flags),
-        Protocol::Udp | Protocol::Sctp => FlowState::UdpNew,
-    };
-    Flow { real: slot, epoch: real.epoch(), state, seen: now }
+fn flow_hash(state: &ForwardingState, packet: &Packet) -> u64 {
+    let Packet { src, dst, src_port, dst_port, protocol, .. } = *packet;
+    state.hash_key().flow(src, dst, src_port, dst_port, protocol as u8)
 }

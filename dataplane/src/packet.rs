@@ -29,6 +29,12 @@ impl Address {
         self.0
     }
 
+    /// The address with the bits outside `mask` cleared; a mask for IPv4 addresses has its upper 96 bits set.
+    #[inline(always)]
+    pub const fn masked(self, mask: u128) -> Self {
+        Address(self.0 & mask)
+    }
+
     /// The 16 bytes in network order, as the XDP program's map has them.
     pub const fn octets(self) -> [u8; 16] {
         self.0.to_be_bytes()

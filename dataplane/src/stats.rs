@@ -88,6 +88,15 @@ pub struct RealCounters {
     pub active: Counter,
     /// Gauge: remembered flows that do not.
     pub inactive: Counter,
+    /// Gauge: templates, by which the flows of one client stay together; a client that comes in on several workers
+    /// has one with each.
+    pub templates: Counter,
+    /// Handshakes that the client completed.
+    pub handshakes_completed: Counter,
+    /// SYNs that came again: what the real server answered, if it did, did not reach the client.
+    pub handshakes_retransmitted: Counter,
+    /// Handshakes that the client ended with a RST.
+    pub handshakes_reset: Counter,
 }
 
 /// What a worker counts.
@@ -117,22 +126,37 @@ pub struct WorkerStats {
     pub generation: Counter,
     /// Gauge: flows remembered.
     pub flows: Counter,
+    /// Gauge: flows that have another real server than the hash says, as of the last look through the whole table:
+    /// what would move if the table were lost.
+    pub flows_at_risk: Counter,
     /// Flows forgotten after their timeout.
     pub flows_expired: Counter,
-    /// Flows that gave their place to a newcomer.
+    /// Flows on probation or closing that gave their place to a newcomer.
     pub flows_evicted: Counter,
-    /// New flows the table had no place for: they live by the hash alone.
+    /// Flows that gave their place to a newcomer and lose nothing by it: the hash says the same.
+    pub flows_dispensed: Counter,
+    /// New flows the table had no place for: they live by the hash alone, and move when that changes.
     pub flows_refused: Counter,
     /// Flows taken over from another worker's table.
     pub flows_adopted: Counter,
     /// Flows that moved because their real server was gone.
     pub flows_moved: Counter,
+    /// ICMP errors that this worker sent.
+    pub answers_icmp: Counter,
+    /// RSTs that it sent.
+    pub answers_reset: Counter,
+    /// ICMP errors and RSTs that it did not send because there were too many.
+    pub answers_withheld: Counter,
+    /// Fragments that waited for the first one of their datagram.
+    pub fragments_held: Counter,
     /// Gauge: frames in nobody's hands but the worker's.
     pub frames_free: Counter,
     /// Gauge: frames lent to the kernel to receive into.
     pub frames_filling: Counter,
     /// Gauge: frames lent to the kernel to transmit.
     pub frames_sending: Counter,
+    /// Gauge: fragments that wait for the first one of their datagram.
+    pub frames_held: Counter,
     /// Frames of the UMEM in all.
     pub frames_total: Counter,
     /// Times the kernel refused a kick of a ring (sendto, poll): the device is gone, or going.

@@ -61,6 +61,7 @@ drop_reasons! {
     UdpLengthBad "udp_length_bad" "The UDP length is under 8 bytes or points behind the packet.";
     PortZero "port_zero" "The destination port is 0.";
     IcmpBad "icmp_bad" "The ICMP error is broken: its checksum, or too little of the packet it is about.";
+    IcmpUnrelated "icmp_unrelated" "An ICMP error about a flow that is not remembered and has no real server by its hash.";
     TooBig "too_big" "The packet is longer than the way to the real server allows: the client is told by ICMP.";
     FlowUnknown "flow_unknown" "A TCP segment from the middle of a connection that is not remembered, to a strict service.";
     RealGone "real_gone" "The flow's real server failed or was removed: the client is told by a RST.";

@@ -4,19 +4,24 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arrayvec::ArrayVec;
+
 use crate::clock::{Clock, Tick};
 use crate::director::{Director, Verdicts};
 use crate::forwarding::ForwardingState;
-use crate::port::{Burst, Pool, Port, PortId};
+use crate::port::{BURST, Burst, Pool, Port, PortId};
 use crate::publish::Subscriber;
 use crate::stats::WorkerStats;
-use crate::verdict::Verdict;
+use crate::verdict::{DropReason, Verdict};
 
 /// The whole flow table is looked through for silent flows once in this many milliseconds.
 const AGE_PERIOD: u64 = 16_000;
 /// Most buckets looked through in one turn: with frames waiting (about 5 us), and without.
 const AGE_SLICE: usize = 128;
 const AGE_SLICE_IDLE: usize = 8192;
+/// Most fragments that wait for the first one of their datagram, and how long, in milliseconds.
+const HELD: usize = BURST;
+const HOLD: u64 = 200;
 /// Turns without a frame before the worker sleeps.
 const SPIN_TURNS: u32 = 200;
 /// Longest sleep in milliseconds, with something on its way (a transmission to reclaim) and without.
@@ -54,7 +59,20 @@ pub struct Worker<P: Port> {
     stats: Arc<WorkerStats>,
     burst: Burst<P::Frame>,
     verdicts: Verdicts,
+    /// Fragments that overtook the first one of their datagram.
+    held: ArrayVec<Held<P::Frame>, HELD>,
+    /// When they were last shown to the director, in milliseconds.
+    offered: u64,
     aged: u64,
+}
+
+/// A fragment that waits.
+struct Held<F> {
+    frame: F,
+    /// Index of the port it came in on.
+    ingress: usize,
+    /// When it came, in milliseconds.
+    since: u64,
 }
 
 impl<P: Port> Worker<P> {
@@ -81,6 +99,8 @@ impl<P: Port> Worker<P> {
             stats,
             burst: Burst::new(),
             verdicts: Verdicts::new(),
+            held: ArrayVec::new(),
+            offered: 0,
             aged: 0,
         };
         worker.recycle();
@@ -93,7 +113,10 @@ impl<P: Port> Worker<P> {
         let tick = Tick::from_millis(now);
         let mut received = 0;
         for ingress in 0..self.ports.len() {
-            received += self.burst(ingress, tick);
+            received += self.burst(ingress, now, tick);
+        }
+        if !self.held.is_empty() && now != self.offered {
+            self.offer(now, tick);
         }
         self.recycle();
         self.age(now, tick, received == 0);
@@ -101,7 +124,7 @@ impl<P: Port> Worker<P> {
         received
     }
 
-    fn burst(&mut self, ingress: usize, tick: Tick) -> usize {
+    fn burst(&mut self, ingress: usize, now: u64, tick: Tick) -> usize {
         let AttachedPort { port, complete_checksums, .. } = &mut self.ports[ingress];
         port.receive(&mut self.burst);
         // After receiving: a frame steered here because of a new state also meets that state.
@@ -111,25 +134,74 @@ impl<P: Port> Worker<P> {
             return 0;
         }
         self.stats.bursts.add(1);
+        self.stats.rx_frames.add(received as u64);
+        self.stats.rx_bytes.add(self.burst.iter().map(|frame| frame.as_ref().len() as u64).sum());
         self.director.direct(state, &mut self.burst, *complete_checksums, tick, &mut self.verdicts);
-        for (frame, verdict) in self.burst.drain(..).zip(&self.verdicts) {
-            let bytes = frame.as_ref().len() as u64;
-            self.stats.rx_frames.add(1);
-            self.stats.rx_bytes.add(bytes);
-            match *verdict {
+        for (frame, &verdict) in self.burst.drain(..).zip(&self.verdicts) {
+            let port = match verdict {
                 Verdict::Forward(PortId(interface)) => {
                     self.stats.tx_frames.add(1);
-                    self.stats.tx_bytes.add(bytes);
-                    self.ports[self.egress[interface as usize]].port.transmit(frame);
+                    self.stats.tx_bytes.add(frame.as_ref().len() as u64);
+                    self.egress[interface as usize]
                 }
-                Verdict::Drop(reason) | Verdict::Answer(reason) => {
+                Verdict::Answer(reason) => {
+                    self.stats.drops(reason).add(1);
+                    ingress
+                }
+                Verdict::Drop(reason) => {
+                    self.stats.drops(reason).add(1);
+                    self.pool.give(frame);
+                    continue;
+                }
+                Verdict::Hold => {
+                    match self.held.try_push(Held { frame, ingress, since: now }) {
+                        Ok(()) => self.stats.fragments_held.add(1),
+                        Err(full) => {
+                            self.stats.drops(DropReason::FragmentNoRoom).add(1);
+                            self.pool.give(full.element().frame);
+                        }
+                    }
+                    continue;
+                }
+            };
+            self.ports[port].port.transmit(frame);
+        }
+        received
+    }
+
+    /// Shows the fragments that wait to the director again: at most once a millisecond, so that a flood of them
+    /// costs little.
+    fn offer(&mut self, now: u64, tick: Tick) {
+        self.offered = now;
+        let state = self.subscriber.current();
+        let mut waiting: ArrayVec<(usize, u64), HELD> = ArrayVec::new();
+        for Held { frame, ingress, since } in self.held.drain(..) {
+            self.burst.push(frame);
+            waiting.push((ingress, since));
+        }
+        // A later fragment has no transport checksum to complete.
+        self.director.direct(state, &mut self.burst, false, tick, &mut self.verdicts);
+        for ((frame, &verdict), (ingress, since)) in self.burst.drain(..).zip(&self.verdicts).zip(waiting) {
+            match verdict {
+                Verdict::Hold if now.saturating_sub(since) < HOLD => {
+                    self.held.push(Held { frame, ingress, since });
+                }
+                // `answer` never speaks of a later fragment.
+                Verdict::Hold | Verdict::Answer(_) => {
+                    self.stats.drops(DropReason::FragmentOrphan).add(1);
+                    self.pool.give(frame);
+                }
+                Verdict::Drop(reason) => {
                     self.stats.drops(reason).add(1);
                     self.pool.give(frame);
                 }
-                Verdict::Hold => self.pool.give(frame),
+                Verdict::Forward(PortId(interface)) => {
+                    self.stats.tx_frames.add(1);
+                    self.stats.tx_bytes.add(frame.as_ref().len() as u64);
+                    self.ports[self.egress[interface as usize]].port.transmit(frame);
+                }
             }
         }
-        received
     }
 
     fn recycle(&mut self) {
@@ -142,6 +214,7 @@ impl<P: Port> Worker<P> {
             refusals += census.refusals;
         }
         self.stats.frames_free.set(self.pool.free() as u64);
+        self.stats.frames_held.set(self.held.len() as u64);
         self.stats.frames_filling.set(filling);
         self.stats.frames_sending.set(sending);
         self.stats.kicks_refused.set(refusals);
@@ -171,7 +244,8 @@ impl<P: Port> Worker<P> {
             empty_turns += 1;
             if idle == Idle::Adaptive && empty_turns >= SPIN_TURNS {
                 self.stats.sleeps.add(1);
-                wait(if self.ports.iter().any(|p| p.port.is_busy()) { NAP } else { SLEEP });
+                let busy = !self.held.is_empty() || self.ports.iter().any(|p| p.port.is_busy());
+                wait(if busy { NAP } else { SLEEP });
             } else {
                 std::hint::spin_loop();
             }

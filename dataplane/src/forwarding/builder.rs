@@ -134,7 +134,8 @@ impl<'a> Builder<'a> {
             let key = services[id.0 as usize].key;
             (key.ports.last - key.ports.first, key)
         });
-        Ok(ForwardingState { generation, hash_key: self.previous.hash_key, services, index, ranges })
+        let vips = services.iter().filter(|s| s.is_live()).map(|service| service.key.address).collect();
+        Ok(ForwardingState { generation, hash_key: self.previous.hash_key, services, index, ranges, vips })
     }
 
     /// The tombstone of a service; a specification that wants it brings it back to life.

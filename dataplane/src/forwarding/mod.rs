@@ -8,7 +8,7 @@ pub mod builder;
 pub mod real;
 pub mod service;
 
-use hashbrown::HashTable;
+use hashbrown::{HashSet, HashTable};
 
 pub use builder::{BuildError, Builder, RealSpec, ServiceSpec};
 pub use real::{Path, Real, RealState, Thresholds};
@@ -29,6 +29,8 @@ pub struct ForwardingState {
     index: HashTable<ServiceId>,
     /// The others, in the order in which they are asked: narrow ranges before wide ones.
     ranges: Vec<ServiceId>,
+    /// The VIPs of the live services.
+    vips: HashSet<Address>,
 }
 
 impl ForwardingState {
@@ -40,6 +42,7 @@ impl ForwardingState {
             services: Vec::new(),
             index: HashTable::new(),
             ranges: Vec::new(),
+            vips: HashSet::new(),
         }
     }
 
@@ -80,7 +83,7 @@ impl ForwardingState {
 
     /// Whether `address` is the VIP of a live service.
     pub fn is_vip(&self, address: Address) -> bool {
-        self.services().any(|(_, service)| service.key().address == address)
+        self.vips.contains(&address)
     }
 
     /// The service with this id, live or gone; none if the id was never given.

@@ -1,0 +1,345 @@
+//! What a packet does to its flow: one more of a remembered flow, the first of a new one, or one whose real server
+//! is gone.
+
+use crate::answer::Answer;
+use crate::clock::Tick;
+use crate::director::{Candidate, Choice, Director, Lookup, Refusal};
+use crate::flow::table::{Inserted, Position, Victim};
+use crate::flow::{Flow, FlowKey, FlowState};
+use crate::forwarding::{ForwardingState, NoReal, OnFailure, Real, Service};
+use crate::id::RealSlot;
+use crate::packet::{Packet, Protocol, TcpFlags};
+use crate::schedule::Question;
+use crate::stats::Counter;
+use crate::verdict::DropReason;
+
+impl Director {
+    /// The real server: the one this flow has, while it is up or draining; else the scheduler's choice,
+    /// which is remembered.
+    #[inline(always)]
+    pub(super) fn choose<'s>(
+        &mut self,
+        state: &'s ForwardingState,
+        candidate: &Candidate,
+        lookup: &Lookup,
+        now: Tick,
+    ) -> Result<Choice<'s>, Refusal> {
+        let service = state.service(lookup.key.service).ok_or(DropReason::NoService)?;
+        self.count_service(service, candidate);
+        let packet = &candidate.packet;
+        let choice = match self.memory.flows.find(lookup.slot, &lookup.key) {
+            Some((position, flow)) if flow.is_expired(now) || reopens(&flow, packet) => {
+                self.renew(state, service, packet, lookup, Some((position, flow)), now)?
+            }
+            Some((position, flow)) => match holder(service, flow.real, flow.epoch) {
+                Some(real) => {
+                    self.keep(state, service, real, packet, lookup, position, flow, now);
+                    Choice { service, slot: flow.real, real }
+                }
+                None => self.orphaned(state, service, packet, lookup, position, flow, now)?,
+            },
+            None => self.begin(state, service, packet, lookup, now)?,
+        };
+        self.count_real(choice.real, candidate);
+        Ok(choice)
+    }
+
+    /// One more packet of a remembered flow.
+    #[expect(clippy::too_many_arguments, reason = "inlined: what the look-up found out, not to be found out again")]
+    #[inline(always)]
+    fn keep(
+        &mut self,
+        state: &ForwardingState,
+        service: &Service,
+        real: &Real,
+        packet: &Packet,
+        lookup: &Lookup,
+        position: Position,
+        flow: Flow,
+        now: Tick,
+    ) {
+        let options = service.options();
+        let next_state = flow.state.next(packet.protocol, packet.flags);
+        let expires = now.after(options.timeouts.of(next_state));
+        let next = Flow { state: next_state, expires, ..flow };
+        if flow.state.is_on_probation() {
+            self.count_handshake(real, packet, flow.state, next_state);
+        }
+        if next == flow {
+            return;
+        }
+        if next_state.is_active() != flow.state.is_active() {
+            self.gauge(real, flow.state).sub(1);
+            self.gauge(real, next_state).add(1);
+        }
+        self.memory.flows.update(position, &lookup.key, next);
+        if options.persistence.is_some() {
+            self.remind(state, service, packet, lookup.key.service, flow, next, now);
+        }
+    }
+
+    /// How handshakes end, as far as the client's side shows: passive health.
+    fn count_handshake(&self, real: &Real, packet: &Packet, before: FlowState, after: FlowState) {
+        let counters = &real.counters()[self.worker];
+        if before != FlowState::SynReceived {
+            return;
+        }
+        if packet.flags.has(TcpFlags::RST) {
+            counters.handshakes_reset.add(1);
+        } else if packet.flags.has(TcpFlags::SYN) {
+            counters.handshakes_retransmitted.add(1);
+        } else if after == FlowState::Established {
+            counters.handshakes_completed.add(1);
+        }
+    }
+
+    /// A flow whose real server failed or was removed.
+    #[expect(clippy::too_many_arguments, reason = "what the look-up found out, not to be found out again")]
+    fn orphaned<'s>(
+        &mut self,
+        state: &'s ForwardingState,
+        service: &'s Service,
+        packet: &Packet,
+        lookup: &Lookup,
+        position: Position,
+        flow: Flow,
+        now: Tick,
+    ) -> Result<Choice<'s>, Refusal> {
+        // A handshake that is not complete yet is no connection: it may go on elsewhere, whatever the service says.
+        let is_connection = packet.protocol == Protocol::Tcp && !packet.flags.has(TcpFlags::SYN);
+        if is_connection && service.options().on_failure == OnFailure::Reset {
+            let over = Some((position, lookup.key, flow));
+            return Err(Refusal::Tell(DropReason::RealGone, Answer::Reset, over));
+        }
+        let choice = self.renew(state, service, packet, lookup, Some((position, flow)), now)?;
+        self.stats.flows_moved.add(1);
+        Ok(choice)
+    }
+
+    /// A flow this worker does not know.
+    fn begin<'s>(
+        &mut self,
+        state: &'s ForwardingState,
+        service: &'s Service,
+        packet: &Packet,
+        lookup: &Lookup,
+        now: Tick,
+    ) -> Result<Choice<'s>, Refusal> {
+        let options = service.options();
+        if options.one_packet && packet.protocol == Protocol::Udp {
+            return self.scheduled(state, service, packet, lookup.hash, now).inspect(|choice| {
+                service.counters()[self.worker].flows.add(1);
+                choice.real.counters()[self.worker].flows.add(1);
+            });
+        }
+        // From the middle of a connection: perhaps another worker knows it.
+        if !packet.flags.has(TcpFlags::SYN) {
+            if let Some(choice) = self.adopt(service, lookup, now) {
+                self.remember(state, &choice, packet, lookup, None, now);
+                return Ok(choice);
+            }
+            if options.strict && packet.protocol == Protocol::Tcp {
+                return Err(Refusal::Tell(DropReason::FlowUnknown, Answer::Reset, None));
+            }
+        }
+        self.renew(state, service, packet, lookup, None, now)
+    }
+
+    fn adopt<'s>(&self, service: &'s Service, lookup: &Lookup, now: Tick) -> Option<Choice<'s>> {
+        let others = &self.memory.other_flows;
+        let flow = others.iter().find_map(|other| other.find(lookup.hash, &lookup.key))?;
+        let real = holder(service, flow.real, flow.epoch).filter(|_| !flow.is_expired(now))?;
+        self.stats.flows_adopted.add(1);
+        Some(Choice { service, slot: flow.real, real })
+    }
+
+    /// The scheduler chooses, and the choice is remembered: in place of `former`, if the flow was known.
+    fn renew<'s>(
+        &mut self,
+        state: &'s ForwardingState,
+        service: &'s Service,
+        packet: &Packet,
+        lookup: &Lookup,
+        former: Option<(Position, Flow)>,
+        now: Tick,
+    ) -> Result<Choice<'s>, Refusal> {
+        let choice = match service.options().persistence {
+            Some(persistence) => self.together(state, service, packet, lookup.key.service, persistence, now),
+            None => self.scheduled(state, service, packet, lookup.hash, now),
+        }?;
+        service.counters()[self.worker].flows.add(1);
+        choice.real.counters()[self.worker].flows.add(1);
+        self.remember(state, &choice, packet, lookup, former, now);
+        Ok(choice)
+    }
+
+    /// The scheduler's choice, or what the client is told when there is none.
+    pub(super) fn scheduled<'s>(
+        &self,
+        state: &ForwardingState,
+        service: &'s Service,
+        packet: &Packet,
+        hash: u64,
+        now: Tick,
+    ) -> Result<Choice<'s>, Refusal> {
+        let chosen = service.schedule(&question(state, service, packet, hash, now));
+        let chosen = chosen.and_then(|slot| Some(Choice { service, slot, real: service.real(slot)? }));
+        chosen.ok_or_else(|| {
+            let told = match (service.options().no_real, packet.protocol) {
+                (NoReal::Silent, _) => return DropReason::NoReal.into(),
+                (NoReal::Reset, Protocol::Tcp) => Answer::Reset,
+                (NoReal::Reset | NoReal::Unreachable, _) => Answer::PortUnreachable,
+            };
+            Refusal::Tell(DropReason::NoReal, told, None)
+        })
+    }
+
+    fn remember(
+        &mut self,
+        state: &ForwardingState,
+        choice: &Choice<'_>,
+        packet: &Packet,
+        lookup: &Lookup,
+        former: Option<(Position, Flow)>,
+        now: Tick,
+    ) {
+        let Choice { service, slot, real } = *choice;
+        let first = FlowState::first(packet.protocol, packet.flags);
+        let expires = now.after(service.options().timeouts.of(first));
+        let flow = Flow { real: slot, epoch: real.epoch(), state: first, expires };
+        if let Some((position, former)) = former {
+            self.forget(state, &lookup.key, &former);
+            self.memory.flows.update(position, &lookup.key, flow);
+        } else if !self.insert(state, service, lookup, flow, now) {
+            return;
+        }
+        self.gauge(real, first).add(1);
+        real.weigh();
+    }
+
+    /// Puts a flow, or a template, into the table; false if there is no room for it.
+    pub(super) fn insert(
+        &mut self,
+        state: &ForwardingState,
+        service: &Service,
+        lookup: &Lookup,
+        flow: Flow,
+        now: Tick,
+    ) -> bool {
+        let dispensable = |key: &FlowKey, flow: &Flow| is_dispensable(state, key, flow, now);
+        let share = service.options().table_share;
+        match self.memory.flows.insert(lookup.slot, &lookup.key, flow, now, share, dispensable) {
+            Inserted::Free => {}
+            Inserted::Replaced(key, victim, class) => {
+                match class {
+                    Victim::Expired => &self.stats.flows_expired,
+                    Victim::Closing | Victim::Probation => &self.stats.flows_evicted,
+                    Victim::Dispensable => &self.stats.flows_dispensed,
+                }
+                .add(1);
+                self.forget(state, &key, &victim);
+            }
+            Inserted::Refused => {
+                self.stats.flows_refused.add(1);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A flow is remembered no more: its real server has one less.
+    pub(super) fn forget(&self, state: &ForwardingState, key: &FlowKey, flow: &Flow) {
+        forget(self.worker, state, key, flow);
+    }
+
+    #[inline(always)]
+    pub(super) fn gauge<'r>(&self, real: &'r Real, state: FlowState) -> &'r Counter {
+        gauge(self.worker, real, state)
+    }
+
+    #[inline(always)]
+    pub(super) fn count_service(&self, service: &Service, candidate: &Candidate) {
+        let counters = &service.counters()[self.worker];
+        counters.frames.add(1);
+        counters.bytes.add(candidate.bytes);
+    }
+
+    #[inline(always)]
+    pub(super) fn count_real(&self, real: &Real, candidate: &Candidate) {
+        let counters = &real.counters()[self.worker];
+        counters.frames.add(1);
+        counters.bytes.add(candidate.bytes);
+    }
+}
+
+/// Who serves the old flows of a tenant of a slot: that tenant while it is up or draining, or whatever its state if
+/// the service keeps flows and the way to it is known.
+#[inline(always)]
+pub(super) fn holder(service: &Service, slot: RealSlot, epoch: u8) -> Option<&Real> {
+    service.holder(slot, epoch).or_else(|| match service.options().on_failure {
+        OnFailure::Keep => service.tenant(slot, epoch).filter(|real| real.path().is_some()),
+        OnFailure::Reset | OnFailure::Rehash => None,
+    })
+}
+
+/// What the scheduler of a service is asked about a packet with this flow hash.
+#[inline(always)]
+pub(super) fn question(
+    state: &ForwardingState,
+    service: &Service,
+    packet: &Packet,
+    hash: u64,
+    now: Tick,
+) -> Question {
+    let Packet { src, src_port, dst, .. } = *packet;
+    let hash = match service.options().persistence {
+        None => hash,
+        // One answer for all flows of a client.
+        Some(persistence) => {
+            state.hash_key().flow(src.masked(persistence.mask), dst, 0, 0, packet.protocol as u8)
+        }
+    };
+    Question { hash, src, src_port, dst, now }
+}
+
+/// Whether a flow's real server is what the scheduler would say anyway: to forget it changes nothing.
+fn is_dispensable(state: &ForwardingState, key: &FlowKey, flow: &Flow, now: Tick) -> bool {
+    let Some(service) = state.service(key.service) else { return true };
+    if flow.state.is_template() {
+        return false;
+    }
+    let (src, src_port, dst) = (key.client, key.client_port, service.key().address);
+    let protocol = service.key().protocol;
+    let hash = match service.options().persistence {
+        None => state.hash_key().flow(src, dst, src_port, key.dst_port, protocol as u8),
+        Some(persistence) => state.hash_key().flow(src.masked(persistence.mask), dst, 0, 0, protocol as u8),
+    };
+    let said = service.scheduler().recall(&Question { hash, src, src_port, dst, now });
+    said == Some(flow.real.0) && service.holder(flow.real, flow.epoch).is_some()
+}
+
+pub(super) fn forget(worker: usize, state: &ForwardingState, key: &FlowKey, flow: &Flow) {
+    let tenant = state.service(key.service).and_then(|service| service.tenant(flow.real, flow.epoch));
+    if let Some(real) = tenant {
+        gauge(worker, real, flow.state).sub(1);
+        real.weigh();
+    }
+}
+
+#[inline(always)]
+fn gauge(worker: usize, real: &Real, state: FlowState) -> &Counter {
+    let counters = &real.counters()[worker];
+    if state.is_template() {
+        &counters.templates
+    } else if state.is_active() {
+        &counters.active
+    } else {
+        &counters.inactive
+    }
+}
+
+/// A SYN on a flow that was closing begins a new connection from the same port.
+#[inline(always)]
+fn reopens(flow: &Flow, packet: &Packet) -> bool {
+    flow.state.is_closing() && packet.flags.has(TcpFlags::SYN)
+}
