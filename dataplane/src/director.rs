@@ -23,7 +23,7 @@ use crate::answer::{Answer, answer};
 use crate::checksum;
 use crate::clock::Tick;
 use crate::director::allowance::Allowance;
-use crate::flow::table::{Position, Slot};
+use crate::flow::table::{Capacity, Position, Slot};
 use crate::flow::{Flow, FlowKey, FlowReader, FlowTable, FragmentReader, FragmentTable};
 use crate::forwarding::{ForwardingState, Real, Service};
 use crate::id::RealSlot;
@@ -39,6 +39,9 @@ pub use allowance::Rates;
 /// Verdicts on a burst, in its order.
 pub type Verdicts = ArrayVec<Verdict, BURST>;
 
+/// Fragmented datagrams whose way one worker remembers.
+const DATAGRAMS: usize = 8192;
+
 /// What a worker remembers, and what it may read of the others: a flow, or a fragment, that comes in on another
 /// queue than before is found there.
 pub struct Memory {
@@ -50,6 +53,26 @@ pub struct Memory {
     pub fragments: FragmentTable,
     /// Those of the other workers.
     pub other_fragments: Vec<FragmentReader>,
+}
+
+impl Memory {
+    /// The memories of `count` workers, each with room for `flows`. `boot_key`: a secret of this boot, the same for
+    /// all, so that a flow has the same place in each.
+    pub fn for_workers(count: usize, flows: Capacity, boot_key: u64) -> Vec<Memory> {
+        let tables: Vec<_> = (0..count)
+            .map(|_| (FlowTable::new(flows, boot_key), FragmentTable::new(DATAGRAMS, boot_key)))
+            .collect();
+        let readers: Vec<_> =
+            tables.iter().map(|(flows, fragments)| (flows.reader(), fragments.reader())).collect();
+        let others = |n| readers.iter().enumerate().filter(move |(i, _)| *i != n).map(|(_, readers)| readers);
+        let memory = |(n, (flows, fragments))| Memory {
+            flows,
+            other_flows: others(n).map(|(flows, _)| flows.clone()).collect(),
+            fragments,
+            other_fragments: others(n).map(|(_, fragments)| fragments.clone()).collect(),
+        };
+        tables.into_iter().enumerate().map(memory).collect()
+    }
 }
 
 /// Decides about frames for one worker.

@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use crate::clock::{Clock, Tick};
-use crate::director::Director;
-use crate::flow::{FlowReader, FlowTable};
+use crate::director::{Director, Memory, Rates};
+use crate::flow::FlowReader;
+use crate::flow::table::Capacity;
 use crate::forwarding::{ForwardingState, ServiceKey};
 use crate::hash::HashKey;
 use crate::packet::MacAddress;
@@ -55,7 +56,9 @@ pub struct Setup {
     /// Core of worker 0, 1, ...; workers beyond the list take the machine's last cores downwards.
     pub cores: Vec<usize>,
     /// Flows one worker remembers.
-    pub flows_per_worker: usize,
+    pub flows_per_worker: Capacity,
+    /// Answers a second that the director may give, on all workers together.
+    pub rates: Rates,
     /// Frames of UMEM for each (interface, queue).
     pub frames_per_queue: u32,
     /// What workers do when no frame comes.
@@ -137,14 +140,12 @@ impl Dataplane {
         let cores = placement(&setup.cores, count as usize);
         // One secret for all tables of this boot: a flow has the same slot in each.
         let boot_key = RandomState::new().hash_one("shunt");
-        let tables: Vec<FlowTable> =
-            (0..count).map(|_| FlowTable::new(setup.flows_per_worker, boot_key)).collect();
-        let readers: Vec<FlowReader> = tables.iter().map(FlowTable::reader).collect();
-        for (n, table) in tables.into_iter().enumerate() {
-            let others =
-                readers.iter().enumerate().filter(|(i, _)| *i != n).map(|(_, r)| r.clone()).collect();
+        let memories = Memory::for_workers(count as usize, setup.flows_per_worker, boot_key);
+        let rates = Rates { icmp: setup.rates.icmp.div_ceil(count), reset: setup.rates.reset.div_ceil(count) };
+        for (n, memory) in memories.into_iter().enumerate() {
             let stats = Arc::new(WorkerStats::default());
-            let director = Director::new(n, table, others, stats.clone());
+            let flows = memory.flows.reader();
+            let director = Director::new(n, memory, rates, stats.clone());
             let (ports, pool, queues) = self.bind(setup, n as u32, count)?;
             let sockets: Vec<RawFd> = ports.iter().map(|attached| attached.port.fd()).collect();
             // Fills the fill rings; only then may frames be steered to the sockets.
@@ -156,7 +157,7 @@ impl Dataplane {
             }
             let core = cores.get(n).copied().flatten();
             self.spawn(n, worker, sockets, core, setup.idle)?;
-            self.workers.push(WorkerView { stats, flows: readers[n].clone(), core, queues });
+            self.workers.push(WorkerView { stats, flows, core, queues });
         }
         Ok(())
     }
