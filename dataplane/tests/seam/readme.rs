@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use shunt_dataplane::flow::{Capacity, FlowTable};
 use shunt_dataplane::verdict::DropReason;
 
 fn root() -> PathBuf {
@@ -45,7 +46,7 @@ fn every_path_in_the_readme_exists() {
 
 #[test]
 fn the_readme_is_right_about_the_size_of_a_flow() {
-    assert!(readme().contains("16 bytes, four to a cache line"));
-    let flows = shunt_dataplane::flow::FlowTable::new(1 << 20, 1);
-    assert_eq!((flows.capacity(), flows.buckets()), (1 << 20, 1 << 18));
+    assert!(readme().contains("16 bytes for IPv4, four to a cache line, and 32 for IPv6"));
+    let flows = FlowTable::new(Capacity::each(1 << 20), 1);
+    assert_eq!((flows.capacity(), flows.buckets()), (Capacity::each(1 << 20), 2 << 18));
 }
