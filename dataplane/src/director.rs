@@ -15,9 +15,9 @@ use crate::clock::Tick;
 use crate::flow::table::{Inserted, Position, Slot};
 use crate::flow::{Flow, FlowKey, FlowReader, FlowState, FlowTable, Timeouts};
 use crate::forwarding::{ForwardingState, Real, RealSlot, Service, ServiceId};
-use crate::packet::{Packet, Protocol, TcpFlags};
-use crate::parse::parse;
-use crate::port::BURST;
+use crate::packet::{Kind, Packet, Protocol, TcpFlags};
+use crate::parse::{parse, ttl};
+use crate::port::{BURST, FrameBytes};
 use crate::rewrite::rewrite;
 use crate::schedule::Question;
 use crate::stats::{Counter, WorkerStats};
@@ -53,7 +53,7 @@ impl Director {
 
     /// Decides about each frame of the burst and rewrites those that go on. `complete_checksums`: the port
     /// they came from is virtual, and its sender may have left checksums to hardware.
-    pub fn direct<F: AsRef<[u8]> + AsMut<[u8]>>(
+    pub fn direct<F: FrameBytes>(
         &mut self,
         state: &ForwardingState,
         burst: &mut [F],
@@ -65,19 +65,21 @@ impl Director {
             burst.iter().take(BURST).map(|frame| self.examine(state, frame.as_ref())).collect();
         verdicts.clear();
         for (frame, candidate) in burst.iter_mut().zip(candidates) {
-            let frame = frame.as_mut();
             let path = candidate.and_then(|candidate| {
-                let real = self.choose(state, &candidate, frame.len() as u64, now)?;
+                let real = self.choose(state, &candidate, frame.as_ref().len() as u64, now)?;
                 let path = real.path().ok_or(DropReason::NoReal)?;
                 Ok((candidate.packet, path))
             });
             verdicts.push(match path {
                 Ok((packet, path)) => {
-                    if complete_checksums && checksum::complete(frame, &packet) {
+                    if complete_checksums && checksum::complete(frame.as_mut(), &packet) {
                         self.stats.checksums_completed.add(1);
                     }
-                    rewrite(frame, &packet, &path.header);
-                    Verdict::Forward(path.port)
+                    if rewrite(frame, &packet, &path.header, path.vlan, false) {
+                        Verdict::Forward(path.port)
+                    } else {
+                        Verdict::Drop(DropReason::TooBig)
+                    }
                 }
                 Err(reason) => Verdict::Drop(reason),
             });
@@ -88,6 +90,12 @@ impl Director {
     #[inline(always)]
     fn examine(&self, state: &ForwardingState, frame: &[u8]) -> Result<Candidate, DropReason> {
         let packet = parse(frame)?;
+        match packet.kind {
+            Kind::Whole if ttl(frame, &packet) > 1 => {}
+            Kind::Whole => return Err(DropReason::TtlExpired),
+            Kind::First | Kind::Later => return Err(DropReason::FragmentBad),
+            Kind::Error => return Err(DropReason::ProtocolUnsupported),
+        }
         let service = state.lookup(&packet).ok_or(DropReason::NoService)?;
         let hash = state.hash_key().flow(
             packet.src,
