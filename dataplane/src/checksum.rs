@@ -1,7 +1,7 @@
 //! The Internet checksum: verified in parse, updated incrementally in rewrite, completed where a sender left
 //! it to hardware that is not there. RFC 1071, RFC 1624.
 
-use crate::packet::{Packet, Protocol};
+use crate::packet::{Address, Kind, Packet, Protocol};
 
 /// One's complement sum of `bytes` as big-endian 16-bit words, folded to 16 bits; an odd last byte is the
 /// high half of a word.
@@ -36,7 +36,7 @@ pub fn is_valid(header: &[u8]) -> bool {
 
 /// Decrements the TTL of the IPv4 header at `l3` and updates its checksum incrementally (RFC 1624,
 /// equation 3: HC' = ~(~HC + ~m + m'); here m' = m - 0x0100, so 0x0100 is added with end-around carry, and
-/// all ones become zero, as in a full computation). `parse` has refused TTLs of 0 and 1.
+/// all ones become zero, as in a full computation). The TTL must not be 0.
 #[inline(always)]
 pub fn decrement_ttl(frame: &mut [u8], l3: usize) {
     let Some(header) = frame[l3..].first_chunk_mut::<20>() else { return };
@@ -52,9 +52,12 @@ pub fn decrement_ttl(frame: &mut [u8], l3: usize) {
 /// pseudo header (Linux: `CHECKSUM_PARTIAL`, include/linux/skbuff.h). If the field is exactly that, the sum
 /// over the whole segment is finished in place. A segment whose complete checksum happens to equal that value
 /// is left as it is by the same arithmetic: completing is idempotent. Returns whether it was
-/// changed.
+/// changed. Fragments and ICMP errors are left alone: such a sender completes what it cuts up, and what it quotes.
 #[inline(always)]
 pub fn complete(frame: &mut [u8], packet: &Packet) -> bool {
+    if packet.kind != Kind::Whole {
+        return false;
+    }
     let (l4, end) = (packet.l4 as usize, packet.end as usize);
     let at = l4
         + match packet.protocol {
@@ -64,7 +67,9 @@ pub fn complete(frame: &mut [u8], packet: &Packet) -> bool {
             Protocol::Sctp => return false,
         };
     let field = u16::from_be_bytes([frame[at], frame[at + 1]]);
-    if field == 0 || field != pseudo_header(packet) {
+    // Zero is never that sum. (It means "none" in UDP over IPv4; over IPv6 the receiver drops it, RFC 8200, 8.1.)
+    let length = (end - l4) as u32;
+    if field != fold(pseudo_header(packet.src, packet.dst, packet.protocol as u8, length)) {
         return false;
     }
     let checksum = match (packet.protocol, !sum(&frame[l4..end])) {
@@ -76,23 +81,30 @@ pub fn complete(frame: &mut [u8], packet: &Packet) -> bool {
     checksum != field
 }
 
-/// The sum of the IPv4 pseudo header (RFC 9293, section 3.1), not complemented.
+/// The checksum of a segment or message with the pseudo header in front: RFC 9293 section 3.1 (IPv4), RFC 8200
+/// section 8.1 (IPv6). `segment` has its checksum field zero; if it has a right checksum instead, this is 0.
+pub fn of_segment(src: Address, dst: Address, protocol: u8, segment: &[u8]) -> u16 {
+    !fold(pseudo_header(src, dst, protocol, segment.len() as u32) + sum(segment) as u64)
+}
+
+/// The sum of the pseudo header, neither folded nor complemented; never 0.
+///
+/// The mapped form of an IPv4 address has 96 bits in front of it that sum to 0xffff, which is zero in one's
+/// complement: one formula is right for both families.
 #[inline(always)]
-fn pseudo_header(packet: &Packet) -> u16 {
-    let half = |bits: u128| (bits as u32 >> 16) as u64 + (bits as u16) as u64;
-    // The mapped IPv4 form has its address in the low 32 bits.
-    fold(
-        half(packet.src.bits())
-            + half(packet.dst.bits())
-            + packet.protocol as u64
-            + (packet.end - packet.l4) as u64,
-    )
+fn pseudo_header(src: Address, dst: Address, protocol: u8, length: u32) -> u64 {
+    let half = |bits: u128| {
+        let (high, low) = ((bits >> 64) as u64, bits as u64);
+        (high >> 32) + (high as u32 as u64) + (low >> 32) + (low as u32 as u64)
+    };
+    half(src.bits()) + half(dst.bits()) + protocol as u64 + length as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     /// RFC 1071, section 4.1, as it stands there: the slow and obvious form.
     fn by_the_book(bytes: &[u8]) -> u16 {
@@ -123,6 +135,27 @@ mod tests {
             prop_assert_eq!(header[8], ttl - 1);
             prop_assert!(is_valid(&header), "checksum {:02x?}", &header[10..12]);
             prop_assert_ne!(&header[10..12], &[0xff, 0xff], "RFC 1624, section 3");
+        }
+
+        #[test]
+        fn the_checksum_of_a_segment_is_that_of_the_pseudo_header_of_its_family(
+            v4 in any::<bool>(), src in any::<u128>(), dst in any::<u128>(), protocol in any::<u8>(),
+            segment in proptest::collection::vec(any::<u8>(), 8..200),
+        ) {
+            let mut book = Vec::new();
+            let addresses = [src, dst].map(|bits| {
+                let address = if v4 { Ipv4Addr::from_bits(bits as u32).into() } else { Ipv6Addr::from_bits(bits).into() };
+                match address {
+                    IpAddr::V4(a) => book.extend(a.octets()),
+                    IpAddr::V6(a) => book.extend(a.octets()),
+                }
+                Address::from(address)
+            });
+            // RFC 8200, section 8.1: the length has 32 bits there; RFC 9293: 16 bits here. The sum is the same.
+            book.extend((segment.len() as u32).to_be_bytes());
+            book.extend([0, 0, 0, protocol]);
+            book.extend(&segment);
+            prop_assert_eq!(of_segment(addresses[0], addresses[1], protocol, &segment), !by_the_book(&book));
         }
     }
 }

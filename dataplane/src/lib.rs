@@ -12,6 +12,7 @@ pub mod forwarding;
 
 pub mod flow;
 
+pub mod answer;
 pub mod parse;
 pub mod rewrite;
 pub mod schedule;

@@ -52,6 +52,14 @@ impl FrameBytes for MemoryFrame {
     }
 }
 
+/// A frame without limits, for tests of the decision alone.
+impl FrameBytes for Vec<u8> {
+    fn resize(&mut self, len: usize) -> bool {
+        Vec::resize(self, len, 0);
+        true
+    }
+}
+
 /// The port.
 #[derive(Debug)]
 pub struct MemoryPort {

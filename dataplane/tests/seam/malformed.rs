@@ -1,11 +1,23 @@
 //! Frames that are wrong: never forwarded, never a panic, counted by the right reason.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
-use shunt_dataplane::parse::parse;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use shunt_dataplane::answer::{Answer, answer};
+use shunt_dataplane::checksum::complete;
+use shunt_dataplane::packet::{Kind, MacAddress, Packet, Protocol};
+use shunt_dataplane::parse::{parse, ttl};
 use shunt_dataplane::port::BURST;
+use shunt_dataplane::rewrite::{MacHeader, Vlan, rewrite};
 use shunt_dataplane::verdict::DropReason;
 
-use crate::craft::{ACK, Craft, SYN, repair_ip_checksum};
+use crate::craft::{
+    ACK, AUTHENTICATION, Craft, DESTINATION, DIRECTOR_MAC, FRAGMENT, HOP_BY_HOP, ROUTING, SYN,
+    authentication_header, fragment_header, fragments, icmp_error, options_header, repair_icmp_checksum,
+    repair_ip_checksum, repair_ip_length, routing_header,
+};
 use crate::rig::{PORTS, Rig, dns, http, port, service, up};
 
 fn rig() -> Rig {
@@ -145,30 +157,206 @@ fn a_packet_longer_than_offsets_can_say_is_dropped() {
     assert_eq!(parse(&frame(65_535 - 28)), Err(DropReason::IpTotalLengthBad));
 }
 
+/// Packets of clients of every protocol, in either family, with tags and extension headers, mostly good ones.
+fn crafts() -> impl Strategy<Value = Craft> {
+    let protocol = prop_oneof![4 => 0..3u8, 1 => 3..6u8];
+    let payload = proptest::collection::vec(any::<u8>(), 0..120);
+    let tag = (prop_oneof![8 => Just(0x8100), 2 => Just(0x88a8), 1 => Just(0x9100)], any::<u16>());
+    let tags = prop_oneof![2 => Just(Vec::new()), 1 => proptest::collection::vec(tag, 0..=3)];
+    let extensions = prop_oneof![
+        1 => Just(Vec::new()),
+        2 => proptest::collection::vec(extension(), 1..4),
+        1 => proptest::collection::vec(extension(), 7..11),
+    ];
+    // Don't Fragment, More Fragments, and small, large and largest offsets.
+    let fragment = prop_oneof![
+        8 => Just(0), 1 => Just(0x4000), 2 => Just(0x2000), 1 => 0..6u16, 1 => 0x2000..0x2006u16, 1 => any::<u16>(),
+    ];
+    let ports = prop_oneof![9 => Just(None), 1 => any::<(bool, bool)>().prop_map(Some)];
+    (
+        (protocol, any::<bool>(), 0u32..100, any::<u8>()),
+        payload,
+        0usize..11,
+        tags,
+        extensions,
+        (fragment, ports),
+    )
+        .prop_map(|((protocol, v6, n, flags), payload, words, tags, extensions, (fragment, zeros))| {
+            let craft = match protocol {
+                0 => Craft::tcp(n, flags),
+                1 => Craft::udp(n),
+                2 => Craft::sctp(n),
+                3 => Craft { protocol: 59, ..Craft::udp(n) },
+                4 => Craft { protocol: 50, ..Craft::udp(n) },
+                _ => Craft { protocol: 47, ..Craft::udp(n) },
+            };
+            let (no_src, no_dst) = zeros.unwrap_or_default();
+            let src_port = if no_src { 0 } else { craft.src_port };
+            let dst_port = if no_dst { 0 } else { craft.dst_port };
+            let options = vec![1; words * 4];
+            let craft = Craft { payload, options, tags, extensions, fragment, src_port, dst_port, ..craft };
+            if v6 { craft.v6() } else { craft }
+        })
+}
+
+fn extension() -> impl Strategy<Value = (u8, Vec<u8>)> {
+    let small = prop_oneof![8 => 1..3u8, 1 => Just(31u8), 1 => Just(32u8)];
+    prop_oneof![
+        1 => small.clone().prop_map(|words| (HOP_BY_HOP, options_header(words))),
+        6 => small.prop_map(|words| (DESTINATION, options_header(words))),
+        2 => (0..5u8, prop_oneof![4 => Just(0), 1 => 1..3u8])
+            .prop_map(|(kind, left)| (ROUTING, routing_header(kind, left))),
+        1 => (0..8u8).prop_map(|words| (AUTHENTICATION, authentication_header(words))),
+        3 => (prop_oneof![4 => Just(0), 2 => 0..6u16, 1 => any::<u16>()], any::<bool>(), any::<u32>())
+            .prop_map(|(place, more, id)| (FRAGMENT, fragment_header(place << 3, more, id))),
+        1 => prop_oneof![Just(135), Just(139), Just(140)].prop_map(|number| (number, options_header(1))),
+    ]
+}
+
+/// Whole datagrams, fragments of them, and ICMP errors about the answers to them.
+pub fn nearly_good() -> impl Strategy<Value = Vec<u8>> {
+    let index = any::<prop::sample::Index>;
+    (crafts(), 0..4u8, index(), (0..16u8, 0..4u8, any::<u32>()), 1..8usize, proptest::option::of(index()))
+        .prop_map(|(craft, shape, piece, (kind, code, rest), words, cut)| match shape {
+            0 | 1 => craft.bytes(),
+            2 => {
+                let whole = Craft { extensions: Vec::new(), fragment: 0, ..craft };
+                let pieces = fragments(&whole.bytes(), words * 8, rest, 0);
+                piece.get(&pieces).clone()
+            }
+            _ => {
+                let mut quoted = craft.reverse().ip();
+                if let Some(cut) = cut {
+                    // Never less than the addresses.
+                    let least = if quoted[0] >> 4 == 4 { 20 } else { 40 };
+                    quoted.truncate(least + cut.index(quoted.len() - least + 1));
+                }
+                icmp_error(kind, code, rest, &quoted)
+            }
+        })
+}
+
 /// Frames that come close to being right: a good one, changed in a few bytes, cut, or extended.
 pub fn mutated() -> impl Strategy<Value = Vec<u8>> {
-    let good =
-        (any::<bool>(), 0u32..100, any::<u8>(), proptest::collection::vec(any::<u8>(), 0..60), 0usize..11);
-    let good = good.prop_map(|(tcp, n, flags, payload, words)| {
-        let craft = if tcp { Craft::tcp(n, flags) } else { Craft::udp(n) };
-        Craft { payload, options: vec![1; words * 4], ..craft }.bytes()
-    });
-    let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
-    (good, changes, proptest::option::weighted(0.2, any::<prop::sample::Index>()), 0usize..8, any::<bool>())
-        .prop_map(|(mut frame, changes, cut, padding, repair)| {
+    let changes = prop_oneof![
+        1 => Just(Vec::new()),
+        2 => proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ];
+    let cut = proptest::option::weighted(0.2, any::<prop::sample::Index>());
+    (nearly_good(), changes, cut, 0usize..8, (any::<bool>(), any::<bool>())).prop_map(
+        |(mut frame, changes, cut, padding, (repair, relength))| {
             for (at, value) in changes {
                 let at = at.index(frame.len());
                 frame[at] = value;
             }
             if let Some(cut) = cut {
                 frame.truncate(cut.index(frame.len()));
+                if relength {
+                    repair_ip_length(&mut frame);
+                }
             }
             frame.resize(frame.len() + padding, 0);
             if repair {
+                repair_icmp_checksum(&mut frame);
                 repair_ip_checksum(&mut frame);
             }
             frame
-        })
+        },
+    )
+}
+
+/// Else the tests of random frames would show less than they say.
+#[test]
+fn random_frames_are_of_every_kind_and_wrong_for_every_reason_that_parse_knows() {
+    let mut runner = TestRunner::deterministic();
+    let (strategy, mut seen) = (mutated(), BTreeMap::new());
+    for _ in 0..20_000 {
+        let frame = strategy.new_tree(&mut runner).unwrap().current();
+        let outcome = match parse(&frame) {
+            Ok(packet) => {
+                let family = if packet.src.v4().is_some() { 4 } else { 6 };
+                format!("{:?} {} IPv{family}", packet.kind, packet.protocol)
+            }
+            Err(reason) => reason.name().to_string(),
+        };
+        *seen.entry(outcome).or_insert(0) += 1;
+    }
+    let kinds = [Kind::Whole, Kind::First, Kind::Later, Kind::Error];
+    for (kind, protocol, family) in kinds.iter().flat_map(|kind| {
+        ["tcp", "udp", "sctp"].iter().flat_map(move |p| [4, 6].map(move |family| (kind, p, family)))
+    }) {
+        let name = format!("{kind:?} {protocol} IPv{family}");
+        assert!(seen.remove(&name).is_some_and(|n| n >= 20), "hardly any {name}");
+    }
+    let later = [
+        DropReason::FragmentOrphan,
+        DropReason::FragmentNoRoom,
+        DropReason::TtlExpired,
+        DropReason::TooBig,
+        DropReason::FlowUnknown,
+        DropReason::RealGone,
+        DropReason::NoService,
+        DropReason::NoReal,
+    ];
+    for reason in DropReason::ALL.into_iter().filter(|reason| !later.contains(reason)) {
+        assert!(seen.remove(reason.name()).is_some_and(|n| n >= 20), "hardly any {}", reason.name());
+    }
+    assert!(seen.is_empty(), "what is {seen:?}?");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// What `parse` promises to those that index behind its offsets.
+    #[test]
+    fn offsets_are_as_promised(frame in prop_oneof![proptest::collection::vec(any::<u8>(), 0..200), mutated()]) {
+        let Ok(packet) = parse(&frame) else { return Ok(()) };
+        let [l3, l4, end] = [packet.l3, packet.l4, packet.end].map(usize::from);
+        prop_assert!([14, 18, 22].contains(&l3) && l4 <= end && end <= frame.len());
+        prop_assert_eq!(packet.src.v4().is_some(), packet.dst.v4().is_some());
+        let ip = if packet.src.v4().is_some() { 20 } else { 40 };
+        prop_assert!(l3 + ip <= l4);
+        let header = match packet.protocol {
+            Protocol::Tcp => 20,
+            Protocol::Udp => 8,
+            Protocol::Sctp => 12,
+        };
+        match packet.kind {
+            Kind::Whole | Kind::First => {
+                prop_assert!(l4 + header <= end && packet.dst_port > 0);
+                prop_assert!(packet.protocol != Protocol::Tcp || l4 + usize::from(frame[l4 + 12] >> 4) * 4 <= end);
+            }
+            Kind::Later => prop_assert!(l4 < end && packet.src_port == 0 && packet.dst_port == 0),
+            Kind::Error => prop_assert!(l4 + 8 + ip + 4 <= end && packet.dst_port > 0),
+        }
+    }
+
+    /// Whatever `parse` found: nothing panics, and what is refused is left alone.
+    #[test]
+    fn any_frame_can_be_completed_rewritten_and_answered(
+        frame in prop_oneof![proptest::collection::vec(any::<u8>(), 0..200), mutated()],
+        vlan in prop_oneof![Just(Vlan::Keep), Just(Vlan::Untagged), any::<u16>().prop_map(Vlan::Tagged)],
+        keep_ttl in any::<bool>(), mtu in any::<u16>(),
+    ) {
+        let Ok(packet) = parse(&frame) else { return Ok(()) };
+        let header = MacHeader::new(MacAddress([2, 0, 0, 0, 0, 1]), MacAddress(DIRECTOR_MAC));
+        let mut sent = frame.clone();
+        complete(&mut sent, &packet);
+        prop_assert!(rewrite(&mut sent, &packet, &header, vlan, keep_ttl || ttl(&frame, &packet) == 0));
+        // It is what it was, but for TTL, checksums and tags.
+        let again = parse(&sent).map(|found| {
+            let moved = packet.l3.wrapping_sub(found.l3);
+            let l4 = found.l4.wrapping_add(moved);
+            Packet { l3: packet.l3, l4, end: found.end.wrapping_add(moved), ..found }
+        });
+        prop_assert_eq!(again, Ok(packet));
+        for told in [Answer::TimeExceeded, Answer::TooBig { mtu }, Answer::PortUnreachable, Answer::Reset] {
+            let mut back = frame.clone();
+            if !answer(&mut back, &packet, told) {
+                prop_assert_eq!(&back, &frame);
+            }
+        }
+    }
 }
 
 proptest! {

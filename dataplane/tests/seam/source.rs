@@ -4,10 +4,20 @@
 use std::path::{Path, PathBuf};
 
 /// Files of the packet path, and the functions in them that run before or beside it.
-const HOT: [(&str, &[&str]); 25] = [
+const HOT: [(&str, &[&str]); 35] = [
     ("src/worker.rs", &["new"]),
-    ("src/director.rs", &["new"]),
-    ("src/parse.rs", &[]),
+    ("src/director.rs", &["new", "for_workers"]),
+    ("src/director/allowance.rs", &["new"]),
+    ("src/director/flow.rs", &[]),
+    ("src/director/persistence.rs", &[]),
+    ("src/director/relay.rs", &[]),
+    ("src/answer.rs", &[]),
+    ("src/parse/mod.rs", &[]),
+    ("src/parse/fragment.rs", &[]),
+    ("src/parse/icmp.rs", &[]),
+    ("src/parse/ipv4.rs", &[]),
+    ("src/parse/ipv6.rs", &[]),
+    ("src/parse/transport.rs", &[]),
     ("src/packet.rs", &[]),
     ("src/rewrite.rs", &[]),
     ("src/checksum.rs", &[]),
