@@ -180,9 +180,7 @@ impl Director {
     ) -> Verdict {
         let packet = &candidate.packet;
         let chosen = match (&candidate.flow, packet.kind) {
-            (Some(lookup), Kind::Whole | Kind::First) => {
-                self.choose(state, candidate, lookup, now)
-            }
+            (Some(lookup), Kind::Whole | Kind::First) => self.choose(state, candidate, lookup, now),
             (Some(lookup), _) => self.concerned(state, candidate, lookup, now),
             (None, _) => {
                 let id = identification(frame.as_ref(), packet);
@@ -229,7 +227,8 @@ impl Director {
             Refusal::Hold => return Verdict::Hold,
             Refusal::Tell(reason, told, over) => (reason, told, over),
         };
-        let counter = if told == Answer::Reset { &self.stats.answers_reset } else { &self.stats.answers_icmp };
+        let counter =
+            if told == Answer::Reset { &self.stats.answers_reset } else { &self.stats.answers_icmp };
         if !self.allowance.has(told, now) {
             self.stats.answers_withheld.add(1);
             return Verdict::Drop(reason);

@@ -141,7 +141,8 @@ impl Dataplane {
         // One secret for all tables of this boot: a flow has the same slot in each.
         let boot_key = RandomState::new().hash_one("shunt");
         let memories = Memory::for_workers(count as usize, setup.flows_per_worker, boot_key);
-        let rates = Rates { icmp: setup.rates.icmp.div_ceil(count), reset: setup.rates.reset.div_ceil(count) };
+        let rates =
+            Rates { icmp: setup.rates.icmp.div_ceil(count), reset: setup.rates.reset.div_ceil(count) };
         for (n, memory) in memories.into_iter().enumerate() {
             let stats = Arc::new(WorkerStats::default());
             let flows = memory.flows.reader();

@@ -45,7 +45,10 @@ impl Director {
     }
 
     /// One more packet of a remembered flow.
-    #[expect(clippy::too_many_arguments, reason = "inlined: what the look-up found out, not to be found out again")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "inlined: what the look-up found out, not to be found out again"
+    )]
     #[inline(always)]
     fn keep(
         &mut self,

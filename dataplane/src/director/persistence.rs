@@ -88,8 +88,7 @@ impl Director {
         now: Tick,
     ) {
         let Choice { service, slot, real } = *choice;
-        let template =
-            Flow { real: slot, epoch: real.epoch(), state: as_state, expires: now.after(lasts) };
+        let template = Flow { real: slot, epoch: real.epoch(), state: as_state, expires: now.after(lasts) };
         match self.memory.flows.find(lookup.slot, &lookup.key) {
             Some((position, former)) => {
                 let is_settled = former.state == FlowState::Template && !former.is_expired(now);

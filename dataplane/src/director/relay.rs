@@ -3,7 +3,7 @@
 
 use crate::clock::Tick;
 use crate::director::{Candidate, Choice, Director, Lookup, Refusal, flow};
-use crate::flow::Whither;
+use crate::flow::fragments::Whither;
 use crate::forwarding::ForwardingState;
 use crate::id::{RealSlot, ServiceId};
 use crate::packet::Packet;
@@ -77,7 +77,8 @@ impl Director {
         slot: RealSlot,
         epoch: u8,
     ) -> Result<Choice<'s>, Refusal> {
-        let service = state.service(service).filter(|service| service.is_live()).ok_or(DropReason::NoService)?;
+        let service =
+            state.service(service).filter(|service| service.is_live()).ok_or(DropReason::NoService)?;
         self.count_service(service, candidate);
         let real = flow::holder(service, slot, epoch).ok_or(DropReason::NoReal)?;
         self.count_real(real, candidate);

@@ -100,7 +100,9 @@ impl FragmentTable {
         }
         let place = self.buckets.vacancy(pair).or_else(|| {
             let entries = self.buckets.occupied(pair);
-            entries.min_by_key(|&(_, meta)| unpack(meta, now).map_or(0, |(_, left)| left)).map(|(place, _)| place)
+            entries
+                .min_by_key(|&(_, meta)| unpack(meta, now).map_or(0, |(_, left)| left))
+                .map(|(place, _)| place)
         });
         if let Some(place) = place {
             self.buckets.write(place, [tag], meta);

@@ -100,8 +100,8 @@ fn turned_away(family: Family, tenths: usize) -> usize {
     let mut table = FlowTable::new(Capacity::each(1 << 19), 99);
     let flows = (1 << 19) * tenths / 10;
     let established = flow(FlowState::Established, 0, 3600);
-    let refused =
-        (0..flows as u32).filter(|&n| insert(&mut table, &key(family, n, WEB), established) != Inserted::Free);
+    let refused = (0..flows as u32)
+        .filter(|&n| insert(&mut table, &key(family, n, WEB), established) != Inserted::Free);
     refused.count() * 1_000_000 / flows
 }
 
@@ -122,7 +122,8 @@ fn flows_whose_hashes_collide_spread_over_the_table_as_others_do() {
     for family in FAMILIES {
         let tables = [1, 2].map(|boot_key| FlowTable::new(Capacity::each(1 << 16), boot_key));
         let keys: Vec<FlowKey> = (0..1000).map(|n| key(family, n, WEB)).collect();
-        let slots = |table: &FlowTable| keys.iter().map(|key| format!("{:?}", table.slot(HASH, key))).collect();
+        let slots =
+            |table: &FlowTable| keys.iter().map(|key| format!("{:?}", table.slot(HASH, key))).collect();
         let [one, two]: [HashSet<String>; 2] = [slots(&tables[0]), slots(&tables[1])];
         assert_eq!((one.len(), two.len()), (keys.len(), keys.len()), "no two have the same two buckets");
         assert_eq!(one.intersection(&two).count(), 0);
@@ -133,7 +134,7 @@ fn flows_whose_hashes_collide_spread_over_the_table_as_others_do() {
 
 #[test]
 fn a_newcomer_takes_the_place_of_the_expired_before_the_closing_before_those_on_probation_before_the_dispensable()
-{
+ {
     for family in FAMILIES {
         let mut table = FlowTable::new(Capacity::each(MIN_ENTRIES), 99);
         let mut keys = mates(&table, family, |_| WEB);
@@ -221,7 +222,9 @@ fn a_service_that_holds_its_share_may_replace_flows_of_its_own_only() {
             let web = keys.by_ref().find(|key| key.service == WEB || key.service == DNS).expect("one more");
             let web = FlowKey { service: WEB, ..web };
             let slot = table.slot(HASH, &web);
-            let _ = table.insert(slot, &web, flow(FlowState::Established, 0, 240), Tick::new(0), 47, |_, _| false);
+            let _ =
+                table
+                    .insert(slot, &web, flow(FlowState::Established, 0, 240), Tick::new(0), 47, |_, _| false);
         }
         assert_eq!(table.held(WEB), 3);
         assert_eq!(table.held(DNS), 4);

@@ -115,7 +115,8 @@ impl Pair {
     fn packet(&mut self, n: u32, state: FlowState, real: u16, timeout: u32) {
         let (key, slot) = (key(n), self.table.slot(hash(n), &key(n)));
         let expires = self.now + u64::from(timeout);
-        let flow = Flow { real: RealSlot(real), epoch: (real & 0xf) as u8, state, expires: self.tick(expires) };
+        let flow =
+            Flow { real: RealSlot(real), epoch: (real & 0xf) as u8, state, expires: self.tick(expires) };
         let found = self.table.find(slot, &key);
         let known = self.model.get(&key).map(|known| known.flow);
         assert_eq!(found.map(|(_, flow)| flow), known);
@@ -185,7 +186,8 @@ impl Pair {
     }
 
     fn check(&self) {
-        let model: HashMap<FlowKey, Flow> = self.model.iter().map(|(key, known)| (*key, known.flow)).collect();
+        let model: HashMap<FlowKey, Flow> =
+            self.model.iter().map(|(key, known)| (*key, known.flow)).collect();
         assert_eq!(self.contents(), model);
         assert_eq!(self.table.len(), model.len());
         assert_eq!(self.table.is_empty(), model.is_empty());
