@@ -7,7 +7,7 @@
 //! port: hardware | virtual                 (virtual: checksums are completed)
 //! before:                                  (frames that came earlier; may occur many times)
 //! in:                                      (the frame, hexadecimal, # comment to the end of the line)
-//! verdict: forward PORT | drop REASON
+//! verdict: forward PORT | drop REASON | answer REASON | hold
 //! out: unchanged | hexadecimal on the lines below
 //! counters:                                (all that move, but the loop's own: turns, bursts, places of frames)
 //!   NAME +N | NAME -N
@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shunt_dataplane::clock::Tick;
-use shunt_dataplane::director::{Director, Verdicts};
-use shunt_dataplane::flow::{Capacity, FlowTable};
+use shunt_dataplane::director::{Director, Memory, Rates, Verdicts};
+use shunt_dataplane::flow::Capacity;
 use shunt_dataplane::forwarding::ServiceSpec;
 use shunt_dataplane::port::PortId;
 use shunt_dataplane::stats::WorkerStats;
@@ -97,10 +97,12 @@ impl Case {
     fn expected(&self) -> Verdict {
         match self.verdict.split_once(' ') {
             Some(("forward", port)) => Verdict::Forward(PortId(port.parse().expect("a number"))),
-            Some(("drop", name)) => {
+            Some((verdict @ ("drop" | "answer"), name)) => {
                 let reason = DropReason::ALL.into_iter().find(|reason| reason.name() == name);
-                Verdict::Drop(reason.unwrap_or_else(|| panic!("{}: no such reason: {name}", self.name)))
+                let reason = reason.unwrap_or_else(|| panic!("{}: no such reason: {name}", self.name));
+                if verdict == "drop" { Verdict::Drop(reason) } else { Verdict::Answer(reason) }
             }
+            None if self.verdict == "hold" => Verdict::Hold,
             _ => panic!("{}: no such verdict: {}", self.name, self.verdict),
         }
     }
@@ -140,7 +142,8 @@ fn every_golden_frame_gets_its_verdict_and_its_bytes() {
         let mut rig = Rig::new(1, 64);
         rig.publish(&state(&case.state));
         let stats = Arc::new(WorkerStats::default());
-        let mut director = Director::new(0, FlowTable::new(Capacity::each(64), 1), Vec::new(), stats);
+        let memory = Memory::for_workers(1, Capacity::each(64), 1).pop().expect("one");
+        let mut director = Director::new(0, memory, Rates::default(), stats);
         let mut verdicts = Verdicts::new();
         let mut direct = |frame: &mut Vec<u8>| {
             let burst = std::slice::from_mut(frame);
@@ -181,12 +184,16 @@ fn every_golden_frame_moves_exactly_its_counters() {
                 assert_eq!(id, port, "{}", case.name);
                 assert_eq!(Some(bytes), case.out, "{}", case.name);
             }
-            (Verdict::Drop(_), None) => {}
+            (Verdict::Drop(_) | Verdict::Hold, None) => {}
+            (Verdict::Answer(_), Some((id, bytes))) => {
+                assert_eq!(id, case.ingress(), "{}: where it came from", case.name);
+                assert_eq!(Some(bytes), case.out, "{}", case.name);
+            }
             (expected, sent) => panic!("{}: should be {expected:?}, sent is {sent:02x?}", case.name),
         }
         let stats = &rig.seats[0].stats;
         assert_eq!((stats.turns.value(), stats.bursts.value()), (turns + 1, bursts + 1), "{}", case.name);
-        let places = [&stats.frames_free, &stats.frames_filling, &stats.frames_sending];
+        let places = [&stats.frames_free, &stats.frames_held, &stats.frames_filling, &stats.frames_sending];
         let sum: u64 = places.iter().map(|gauge| gauge.value()).sum();
         assert_eq!(sum, stats.frames_total.value(), "{}", case.name);
     }

@@ -16,4 +16,4 @@ mod readme;
 mod rig;
 mod source;
 mod stickiness;
-mod table;
+//mod table;

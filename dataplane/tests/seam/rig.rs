@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use shunt_dataplane::director::Director;
-use shunt_dataplane::flow::{Capacity, Flow, FlowKey, FlowReader, FlowTable};
+use shunt_dataplane::director::{Director, Memory, Rates};
+use shunt_dataplane::flow::{Capacity, Flow, FlowKey, FlowReader};
 use shunt_dataplane::forwarding::{
     Builder, ForwardingState, OnFailure, Options, Path, Ports, RealSlot, RealSpec, ServiceId, ServiceKey,
     ServiceSpec, Thresholds,
@@ -48,17 +48,13 @@ impl Rig {
     /// A rig of `workers` workers with room for `flows` flows of either family each, and no service.
     pub fn new(workers: usize, flows: usize) -> Self {
         let mut publisher = Publisher::new(ForwardingState::empty(HashKey([7, 11])));
-        let tables: Vec<FlowTable> =
-            (0..workers).map(|_| FlowTable::new(Capacity::each(flows), 0x5eed)).collect();
-        let readers: Vec<FlowReader> = tables.iter().map(FlowTable::reader).collect();
-        let seats = tables
+        let seats = Memory::for_workers(workers, Capacity::each(flows), 0x5eed)
             .into_iter()
             .enumerate()
-            .map(|(n, table)| {
-                let others =
-                    readers.iter().enumerate().filter(|(i, _)| *i != n).map(|(_, r)| r.clone()).collect();
+            .map(|(n, memory)| {
                 let stats = Arc::new(WorkerStats::default());
-                let director = Director::new(n, table, others, stats.clone());
+                let flows = memory.flows.reader();
+                let director = Director::new(n, memory, Rates::default(), stats.clone());
                 let ports = (0..PORTS)
                     .map(|id| AttachedPort {
                         port: MemoryPort::new(SHARE),
@@ -69,7 +65,7 @@ impl Rig {
                 // As many again as the ports keep: some frames are always free.
                 let pool = Pool::new(MemoryFrame::many(2 * SHARE * usize::from(PORTS)));
                 let worker = Worker::new(ports, pool, director, publisher.subscribe(), stats.clone());
-                Seat { worker, stats, flows: readers[n].clone() }
+                Seat { worker, stats, flows }
             })
             .collect();
         Rig { publisher, seats, now: 0 }
@@ -229,11 +225,18 @@ pub fn counters(stats: &WorkerStats) -> BTreeMap<String, u64> {
         sleeps: _,
         generation: _,
         flows,
+        flows_at_risk,
         flows_expired,
         flows_evicted,
+        flows_dispensed,
         flows_refused,
         flows_adopted,
         flows_moved,
+        answers_icmp,
+        answers_reset,
+        answers_withheld,
+        fragments_held,
+        frames_held: _,
         frames_free: _,
         frames_filling: _,
         frames_sending: _,
@@ -248,10 +251,16 @@ pub fn counters(stats: &WorkerStats) -> BTreeMap<String, u64> {
         ("checksums_completed", checksums_completed),
         ("flows", flows),
         ("flows_expired", flows_expired),
+        ("flows_at_risk", flows_at_risk),
         ("flows_evicted", flows_evicted),
+        ("flows_dispensed", flows_dispensed),
         ("flows_refused", flows_refused),
         ("flows_adopted", flows_adopted),
         ("flows_moved", flows_moved),
+        ("answers_icmp", answers_icmp),
+        ("answers_reset", answers_reset),
+        ("answers_withheld", answers_withheld),
+        ("fragments_held", fragments_held),
     ]
     .map(|(name, counter)| (name.to_string(), counter.value()))
     .into();
@@ -272,13 +281,30 @@ pub fn state_counters(state: &ForwardingState) -> BTreeMap<String, u64> {
         counters.insert(format!("{name}.service.bytes"), all.total(|c| &c.bytes));
         counters.insert(format!("{name}.service.flows"), all.total(|c| &c.flows));
         for (slot, real) in service.reals() {
-            let RealCounters { frames: _, bytes: _, flows: _, active: _, inactive: _ } = &*real.counters()[0];
+            let RealCounters {
+                frames: _,
+                bytes: _,
+                flows: _,
+                active: _,
+                inactive: _,
+                templates: _,
+                handshakes_completed: _,
+                handshakes_retransmitted: _,
+                handshakes_reset: _,
+            } = &*real.counters()[0];
             let (name, all) = (format!("{name}.real{}", slot.0), real.counters());
             counters.insert(format!("{name}.frames"), all.total(|c| &c.frames));
             counters.insert(format!("{name}.bytes"), all.total(|c| &c.bytes));
             counters.insert(format!("{name}.flows"), all.total(|c| &c.flows));
             counters.insert(format!("{name}.active"), all.total(|c| &c.active));
             counters.insert(format!("{name}.inactive"), all.total(|c| &c.inactive));
+            counters.insert(format!("{name}.templates"), all.total(|c| &c.templates));
+            counters.insert(format!("{name}.handshakes_completed"), all.total(|c| &c.handshakes_completed));
+            counters.insert(
+                format!("{name}.handshakes_retransmitted"),
+                all.total(|c| &c.handshakes_retransmitted),
+            );
+            counters.insert(format!("{name}.handshakes_reset"), all.total(|c| &c.handshakes_reset));
         }
     }
     counters
