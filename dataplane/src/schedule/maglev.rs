@@ -7,9 +7,14 @@
 
 use crate::hash::HashKey;
 use crate::packet::Address;
+use crate::schedule::{Candidate, Fleet, takes_new};
 
 /// Slots of a table: prime, and large beside the number of members (the paper asks for 100 x N).
 pub const SLOTS: usize = 65_537;
+
+/// Further places that are tried for a flow whose real server is overloaded. Three of four real servers may be, and
+/// one flow in ten comes to the end.
+const PROBES: u64 = 8;
 
 /// One candidate for new flows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +64,33 @@ impl MaglevTable {
     #[inline(always)]
     pub fn pick(&self, hash: u64) -> u16 {
         self.0[Self::slot(hash)]
+    }
+
+    /// The member value for a flow hash, where that is the slot of one of the candidates; if that one is overloaded, then of one
+    /// that is not: a few places of the table are tried, which shares its flows out by weight, and at last all
+    /// candidates. None if nobody takes new flows.
+    #[inline]
+    pub(super) fn pick_willing(
+        &self,
+        hash: u64,
+        candidates: &[Candidate],
+        fleet: &impl Fleet,
+    ) -> Option<u16> {
+        let first = self.pick(hash);
+        if !fleet.is_overloaded(first) {
+            return Some(first);
+        }
+        let mut hash = hash;
+        for probe in 1..=PROBES {
+            hash = HashKey([hash, probe]).words(hash, probe);
+            let next = self.pick(hash);
+            if !fleet.is_overloaded(next) {
+                return Some(next);
+            }
+        }
+        let start = ((u128::from(hash) * candidates.len() as u128) >> 64) as usize;
+        let (before, behind) = candidates.split_at_checked(start)?;
+        behind.iter().chain(before).find(|candidate| takes_new(candidate, fleet)).map(|c| c.slot)
     }
 
     /// The slot of a flow hash: the high bits choose, without a division.

@@ -7,14 +7,27 @@
 //! *Invariants*: only the first packet of a flow comes here; what is shared between workers then is a few atomic
 //! words; a real server is known by its slot, which never changes while it is configured.
 
+mod failover;
+mod hashing;
+mod least_connection;
+mod locality;
 pub mod maglev;
+mod mh;
+mod round_robin;
+mod siphash;
+mod twos;
 
 use std::fmt;
 
 use crate::clock::Tick;
 use crate::hash::HashKey;
 use crate::packet::Address;
+use crate::schedule::hashing::Buckets;
+use crate::schedule::locality::{Lblc, Lblcr};
 use crate::schedule::maglev::{MaglevTable, Member};
+use crate::schedule::mh::MhTable;
+use crate::schedule::round_robin::{RoundRobin, WeightedRoundRobin};
+use crate::schedule::twos::Twos;
 
 /// The policy of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -112,41 +125,97 @@ pub struct Scheduler {
     policy: Policy,
     /// In the order of the configuration.
     candidates: Box<[Candidate]>,
+    method: Method,
+}
+
+/// What each policy needs.
+#[derive(Debug)]
+enum Method {
     /// None while no candidate has a weight.
-    table: Option<MaglevTable>,
+    Maglev(Option<MaglevTable>),
+    Rr(RoundRobin),
+    Wrr(WeightedRoundRobin),
+    Lc,
+    Wlc,
+    Sed,
+    Nq,
+    /// None without candidates.
+    Sh(Option<Buckets>, HashFlags),
+    Dh(Option<Buckets>),
+    Mh(MhTable, HashFlags),
+    Fo,
+    Ovf,
+    Lblc(Lblc),
+    Lblcr(Lblcr),
+    Twos(Twos),
 }
 
 impl Scheduler {
     /// A scheduler for `candidates` (slots and addresses distinct), given in the order of the configuration.
     /// `previous`: the scheduler of the same service before; what it remembers (whose turn it is, ...) goes on if it
-    /// has the same policy.
+    /// has the same policy, as far as it is about real servers with the same slot and address. Flows that workers
+    /// schedule by the previous one from now on leave no trace here.
     pub fn build(
         policy: Policy,
         key: HashKey,
         candidates: &[Candidate],
         previous: Option<&Scheduler>,
     ) -> Self {
-        let _ = previous;
-        let members: Vec<Member> = candidates
-            .iter()
-            .filter(|candidate| candidate.weight > 0)
-            .map(|c| Member { address: c.address, weight: c.weight, value: c.slot })
-            .collect();
-        Scheduler { policy, candidates: candidates.into(), table: MaglevTable::build(key, &members) }
+        let method = Method::build(policy, key, candidates, previous);
+        Scheduler { policy, candidates: candidates.into(), method }
     }
 
     /// The slot of the real server for a new flow; none: no real server takes it.
+    ///
+    /// `Maglev`, unlike IPVS's hashing without a fallback flag, turns nobody away while any real server takes new flows.
     #[inline]
     pub fn pick(&self, question: &Question, fleet: &impl Fleet) -> Option<u16> {
-        let _ = fleet;
-        self.recall(question)
+        let candidates = &*self.candidates;
+        let slot = |index: usize| candidates.get(index).map(|candidate| candidate.slot);
+        match &self.method {
+            Method::Maglev(table) => table.as_ref()?.pick_willing(question.hash, candidates, fleet),
+            Method::Rr(turn) => turn.pick(candidates, fleet),
+            Method::Wrr(turn) => turn.pick(candidates, fleet),
+            Method::Lc => least_connection::least(candidates, fleet),
+            Method::Wlc => least_connection::weighted(candidates, fleet).and_then(slot),
+            Method::Sed => least_connection::shortest_delay(candidates, fleet).and_then(slot),
+            Method::Nq => least_connection::never_queue(candidates, fleet).and_then(slot),
+            Method::Sh(buckets, flags) => {
+                buckets.as_ref()?.pick_by_source(question, *flags, candidates, fleet)
+            }
+            Method::Dh(buckets) => buckets.as_ref()?.pick_by_destination(question, candidates, fleet),
+            Method::Mh(table, flags) => table.pick(question, *flags, candidates, fleet),
+            Method::Fo => failover::failover(candidates, fleet),
+            Method::Ovf => failover::overflow(candidates, fleet),
+            Method::Lblc(cell) => cell.pick(question.now, candidates, fleet),
+            Method::Lblcr(set) => set.pick(question.now, candidates, fleet),
+            Method::Twos(twos) => twos.pick(question.hash, candidates, fleet),
+        }
     }
 
-    /// What the policy says of this flow whatever the load and the history; none if it depends on them. A flow
-    /// that has this real server loses nothing when it is forgotten.
+    /// What the policy says of this flow whatever the load and the history; none if it depends on them, or if who
+    /// should have the flow takes no new ones. A flow that has this real server loses nothing when it is forgotten.
     #[inline]
     pub fn recall(&self, question: &Question) -> Option<u16> {
-        self.table.as_ref().map(|table| table.pick(question.hash))
+        let candidates = &*self.candidates;
+        let owner = match &self.method {
+            Method::Maglev(table) => return table.as_ref().map(|table| table.pick(question.hash)),
+            Method::Sh(buckets, flags) => buckets.as_ref()?.of_source(question, *flags, candidates)?,
+            Method::Dh(buckets) => buckets.as_ref()?.of_destination(question, candidates)?,
+            Method::Mh(table, flags) => table.owner(question, *flags, candidates)?,
+            Method::Rr(_)
+            | Method::Wrr(_)
+            | Method::Lc
+            | Method::Wlc
+            | Method::Sed
+            | Method::Nq
+            | Method::Fo
+            | Method::Ovf
+            | Method::Lblc(_)
+            | Method::Lblcr(_)
+            | Method::Twos(_) => return None,
+        };
+        (owner.weight > 0).then_some(owner.slot)
     }
 
     /// The policy.
@@ -154,15 +223,97 @@ impl Scheduler {
         self.policy
     }
 
-    /// The table of `Maglev`.
+    /// The table of `Maglev`; none for other policies, or while no candidate has a weight.
     pub fn maglev(&self) -> Option<&MaglevTable> {
-        self.table.as_ref()
+        match &self.method {
+            Method::Maglev(table) => table.as_ref(),
+            _ => None,
+        }
     }
 
     /// The real servers it knows, in the order of the configuration.
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
     }
+}
+
+impl Method {
+    fn build(policy: Policy, key: HashKey, candidates: &[Candidate], previous: Option<&Scheduler>) -> Self {
+        let before = previous.map(|previous| (&previous.method, &*previous.candidates));
+        match policy {
+            Policy::Maglev => Method::Maglev(MaglevTable::build(key, &members(candidates))),
+            Policy::Rr => Method::Rr(RoundRobin::build(
+                candidates,
+                match before {
+                    Some((Method::Rr(turn), old)) => Some((turn, old)),
+                    _ => None,
+                },
+            )),
+            Policy::Wrr => Method::Wrr(match before {
+                None | Some((_, [])) => WeightedRoundRobin::grown(candidates),
+                Some((Method::Wrr(turn), old)) => turn.changed(old, candidates),
+                Some(_) => WeightedRoundRobin::begun(candidates),
+            }),
+            Policy::Lc => Method::Lc,
+            Policy::Wlc => Method::Wlc,
+            Policy::Sed => Method::Sed,
+            Policy::Nq => Method::Nq,
+            Policy::Sh(flags) => Method::Sh(Buckets::by_weight(candidates), flags),
+            Policy::Dh => Method::Dh(Buckets::alike(candidates)),
+            Policy::Mh(flags) => Method::Mh(
+                MhTable::build(
+                    candidates,
+                    match before {
+                        Some((Method::Mh(table, _), old)) => Some((table, old)),
+                        _ => None,
+                    },
+                ),
+                flags,
+            ),
+            Policy::Fo => Method::Fo,
+            Policy::Ovf => Method::Ovf,
+            Policy::Lblc => Method::Lblc(Lblc::build(
+                candidates,
+                match before {
+                    Some((Method::Lblc(cell), old)) => Some((cell, old)),
+                    _ => None,
+                },
+            )),
+            Policy::Lblcr => Method::Lblcr(Lblcr::build(
+                candidates,
+                match before {
+                    Some((Method::Lblcr(set), old)) => Some((set, old)),
+                    _ => None,
+                },
+            )),
+            Policy::Twos => Method::Twos(Twos::build(match before {
+                Some((Method::Twos(twos), _)) => Some(twos),
+                _ => None,
+            })),
+        }
+    }
+}
+
+fn members(candidates: &[Candidate]) -> Vec<Member> {
+    let weighty = candidates.iter().filter(|candidate| candidate.weight > 0);
+    weighty.map(|c| Member { address: c.address, weight: c.weight, value: c.slot }).collect()
+}
+
+/// The candidates and their indexes in the order in which IPVS goes through them: the newest first, and the order of the
+/// configuration is that of adding.
+fn listed(candidates: &[Candidate]) -> impl Iterator<Item = (usize, &Candidate)> + Clone {
+    candidates.iter().enumerate().rev()
+}
+
+/// Whether a real server takes new flows.
+#[inline]
+fn takes_new(candidate: &Candidate, fleet: &impl Fleet) -> bool {
+    candidate.weight > 0 && !fleet.is_overloaded(candidate.slot)
+}
+
+/// Whether two candidates are the same real server.
+fn is_same(a: &Candidate, b: &Candidate) -> bool {
+    (a.slot, a.address) == (b.slot, b.address)
 }
 
 impl fmt::Display for Policy {

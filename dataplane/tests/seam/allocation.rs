@@ -44,7 +44,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Calls of the allocator, frees included, that `work` makes on this thread.
-fn calls(work: impl FnOnce()) -> u64 {
+pub(crate) fn calls(work: impl FnOnce()) -> u64 {
     let before = CALLS.with(Cell::get);
     work();
     CALLS.with(Cell::get) - before

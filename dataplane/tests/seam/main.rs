@@ -14,6 +14,7 @@ mod pcap;
 mod publish;
 mod readme;
 mod rig;
+mod schedulers;
 mod source;
 mod stickiness;
 //mod table;

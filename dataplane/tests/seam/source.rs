@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// Files of the packet path, and the functions in them that run before or beside it.
-const HOT: [(&str, &[&str]); 35] = [
+const HOT: [(&str, &[&str]); 43] = [
     ("src/worker.rs", &["new"]),
     ("src/director.rs", &["new", "for_workers"]),
     ("src/director/allowance.rs", &["new"]),
@@ -35,8 +35,16 @@ const HOT: [(&str, &[&str]); 35] = [
     ("src/forwarding/mod.rs", &["empty"]),
     ("src/forwarding/service.rs", &[]),
     ("src/forwarding/real.rs", &[]),
-    ("src/schedule/mod.rs", &[]),
+    ("src/schedule/mod.rs", &["build", "members"]),
+    ("src/schedule/failover.rs", &[]),
+    ("src/schedule/hashing.rs", &["by_weight", "alike", "filled"]),
+    ("src/schedule/least_connection.rs", &[]),
+    ("src/schedule/locality.rs", &["build"]),
     ("src/schedule/maglev.rs", &["build", "new"]),
+    ("src/schedule/mh.rs", &["build", "fill"]),
+    ("src/schedule/round_robin.rs", &["build"]),
+    ("src/schedule/siphash.rs", &[]),
+    ("src/schedule/twos.rs", &["build"]),
     ("src/publish.rs", &["new", "subscribe", "publish"]),
     ("src/port/mod.rs", &[]),
     ("src/port/xsk.rs", &[]),
