@@ -2,41 +2,119 @@
 //
 // steer: the first decision about a frame, in the kernel. A frame of a configured service goes to the
 // AF_XDP socket of the queue it came in on; every other frame goes on to the kernel untouched, so that
-// ssh, ARP, VRRP and the other ports of a VIP work as if shunt were not there.
+// ssh, ARP, neighbour discovery, VRRP, echo and the other ports of a VIP work as if shunt were not there.
 //
-// Layouts: linux/if_ether.h, linux/ip.h; redirect: Documentation/networking/af_xdp.rst.
+// Of a service are: packets to one of its ports, whole or the first of their fragments; later fragments
+// for its VIP, unless the kernel got the first; ICMP errors about what its VIP sent. Whether such a frame
+// is sound, a worker judges: here only what is needed to know whose it is gets read, and what ends too
+// early for that is passed.
+//
+// Layouts: linux/if_ether.h, linux/ip.h, linux/ipv6.h; IEEE 802.1Q; extension headers: RFC 8200,
+// section 4, and RFC 4302, section 2; redirect: Documentation/networking/af_xdp.rst.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
+#include <linux/in6.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-// What a client connects to. An IPv4 address stands in its mapped form ::ffff:a.b.c.d (RFC 4291,
-// section 2.5.5.2), so that one map serves both families. Mirrored by `xsk::program::SteerKey`.
-struct steer_key {
-	__u8 address[16];
+#define MAX_TAGS 2
+#define MAX_EXTENSIONS 8
+// No frame of one buffer is longer. The verifier wants to see a limit, below 64 KiB.
+#define MAX_OFFSET 0x7fff
+
+#define IPV4_MORE_FRAGMENTS 0x2000
+#define IPV4_OFFSET 0x1fff
+#define IPV6_MORE_FRAGMENTS 0x0001
+#define IPV6_OFFSET 0xfff8
+
+// linux/icmp.h and linux/icmpv6.h would bring in headers of the C library.
+#define ICMP_HEADER 8
+#define ICMP_DEST_UNREACH 3
+#define ICMP_SOURCE_QUENCH 4
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETERPROB 12
+#define ICMPV6_DEST_UNREACH 1
+#define ICMPV6_PARAMPROB 4
+
+// An IPv4 address stands in its mapped form ::ffff:a.b.c.d (RFC 4291, section 2.5.5.2), so that one map
+// serves both families.
+struct address {
+	__be32 words[4];
+};
+
+// One port of a VIP. Mirrored by `xsk::steering::PortKey`.
+struct port_key {
+	struct address address;
 	__be16 port;
 	__u8 protocol;
 	__u8 zero;
 };
 
-// A destination MAC address that means this director, zero-padded to eight bytes.
+// Ports of a VIP whose numbers begin with the same bits. Mirrored by `xsk::steering::PrefixKey`.
+struct prefix_key {
+	__u32 bits; // how many count, from the first of `address` on
+	struct address address;
+	__u8 protocol;
+	__u8 port[2];
+	__u8 zero;
+};
+
+#define ALL_PREFIX_BITS (8 * (sizeof(struct address) + 1 + 2))
+
+// A VIP with a service of this protocol. Mirrored by `xsk::steering::VipKey`.
+struct vip_key {
+	struct address address;
+	__u8 protocol;
+	__u8 zero[3];
+};
+
+// A destination MAC address that means this director. Mirrored by `xsk::steering::MacKey`.
 struct mac_key {
 	__u8 mac[ETH_ALEN];
 	__u8 zero[2];
 };
 
-// Rows of `counts`; mirrored by `xsk::program::SteerCounts`.
+// What fragments of one datagram have in common: RFC 791, section 3.2, and, without the protocol, RFC 8200,
+// section 4.5.
+struct datagram_key {
+	struct address source;
+	struct address destination;
+	__be32 id;
+	__u8 protocol; // 0 in IPv6
+	__u8 zero[3];
+};
+
+// Rows of `counts`; mirrored by `xsk::steering::SteerCounts`.
 enum { COUNT_PASSED, COUNT_REDIRECTED, COUNT_NO_SOCKET, COUNT_ROWS };
+
+// Services with one port.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct port_key);
+	__type(value, __u8);
+} services SEC(".maps");
+
+// Services with several: their ports, split into prefixes, at most 30 a service.
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1 << 20);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct prefix_key);
+	__type(value, __u8);
+} ranges SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct steer_key);
+	__type(key, struct vip_key);
 	__type(value, __u8);
-} services SEC(".maps");
+} vips SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -45,9 +123,17 @@ struct {
 	__type(value, __u8);
 } macs SEC(".maps");
 
+// Datagrams to a VIP, though to no service, whose first fragment was passed.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct datagram_key);
+	__type(value, __u8);
+} passed SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
-	__uint(max_entries, 256); // = xsk::program::MAX_QUEUES
+	__uint(max_entries, 256); // = xsk::steering::MAX_QUEUES
 	__type(key, __u32);
 	__type(value, __u32);
 } sockets SEC(".maps");
@@ -59,6 +145,38 @@ struct {
 	__type(value, __u64);
 } counts SEC(".maps");
 
+// What an IP header says, with its options or extension headers.
+struct packet {
+	struct address source;
+	struct address destination;
+	__be32 id;      // of a fragment
+	__u32 payload;  // where in the frame what the packet carries begins
+	__u8 protocol;  // of what it carries
+	__u8 version;
+	__u8 part;      // a fragment, or not; an atomic one (RFC 6946) is whole
+};
+
+enum { WHOLE, FIRST, LATER };
+
+struct tag {
+	__be16 tci;
+	__be16 type;
+};
+
+// The first eight bytes of an extension header, which are all of a fragment header.
+struct extension {
+	__u8 next;
+	__u8 length;
+	__be16 fragment;
+	__be32 id;
+};
+
+// TCP, UDP and SCTP headers begin with the two ports.
+struct ports {
+	__be16 source;
+	__be16 destination;
+};
+
 static __always_inline void count(__u32 row)
 {
 	__u64 *n = bpf_map_lookup_elem(&counts, &row);
@@ -66,47 +184,240 @@ static __always_inline void count(__u32 row)
 		*n += 1;
 }
 
-// Both transport headers begin with the two ports.
-struct ports {
-	__be16 source;
-	__be16 dest;
-};
-
-static __always_inline int is_service(void *data, void *end)
+// `length` bytes of the frame, if it has them.
+static __always_inline void *at(struct xdp_md *ctx, __u32 offset, __u32 length)
 {
-	struct ethhdr *eth = data;
-	struct iphdr *ip = (void *)(eth + 1);
+	void *bytes;
+
+	if (offset > MAX_OFFSET)
+		return 0;
+	// Keeps clang from doing both tests at once, which the verifier cannot follow.
+	asm volatile("" : "+r"(offset));
+	bytes = (void *)(long)ctx->data + offset;
+	return bytes + length > (void *)(long)ctx->data_end ? 0 : bytes;
+}
+
+static __always_inline struct address mapped(__be32 v4)
+{
+	return (struct address){ { 0, 0, bpf_htonl(0xffff), v4 } };
+}
+
+static __always_inline struct address v6(const struct in6_addr *in)
+{
+	return (struct address){ { in->s6_addr32[0], in->s6_addr32[1], in->s6_addr32[2], in->s6_addr32[3] } };
+}
+
+static __always_inline int is_same(const struct address *a, const struct address *b)
+{
+	return a->words[0] == b->words[0] && a->words[1] == b->words[1] && a->words[2] == b->words[2] &&
+	       a->words[3] == b->words[3];
+}
+
+static __always_inline int parse_v4(struct xdp_md *ctx, __u32 offset, struct packet *packet)
+{
+	struct iphdr *ip = at(ctx, offset, sizeof(*ip));
+	__u16 fragment;
+
+	if (!ip || ip->version != 4 || ip->ihl < 5)
+		return 0;
+	fragment = bpf_ntohs(ip->frag_off);
+	packet->source = mapped(ip->saddr);
+	packet->destination = mapped(ip->daddr);
+	packet->id = ip->id;
+	packet->payload = offset + ip->ihl * 4;
+	packet->protocol = ip->protocol;
+	packet->version = 4;
+	packet->part = fragment & IPV4_OFFSET ? LATER : fragment & IPV4_MORE_FRAGMENTS ? FIRST : WHOLE;
+	return 1;
+}
+
+static __always_inline int is_extension(__u8 protocol)
+{
+	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_FRAGMENT ||
+	       protocol == IPPROTO_DSTOPTS || protocol == IPPROTO_AH;
+}
+
+// Moves on by one extension header. Global, so that the verifier judges it alone, once, and not for every
+// way that leads there through the headers before.
+__noinline int skip_extension(struct xdp_md *ctx, struct packet *packet)
+{
+	struct extension *extension;
+	__u32 length;
+
+	if (!packet)
+		return 0;
+	extension = at(ctx, packet->payload, sizeof(*extension));
+	if (!extension)
+		return 0;
+	if (packet->protocol == IPPROTO_FRAGMENT) {
+		if (extension->fragment & bpf_htons(IPV6_OFFSET))
+			packet->part = LATER;
+		else if (extension->fragment & bpf_htons(IPV6_MORE_FRAGMENTS))
+			packet->part = FIRST;
+		packet->id = extension->id;
+		length = sizeof(*extension);
+	} else if (packet->protocol == IPPROTO_AH) {
+		length = (extension->length + 2) * 4;
+	} else {
+		length = (extension->length + 1) * 8;
+	}
+	packet->protocol = extension->next;
+	packet->payload += length;
+	return 1;
+}
+
+// Behind MAX_EXTENSIONS headers `protocol` may be that of yet another, which is the protocol of no service.
+static __always_inline int parse_v6(struct xdp_md *ctx, __u32 offset, struct packet *packet)
+{
+	struct ipv6hdr *ip = at(ctx, offset, sizeof(*ip));
+
+	if (!ip || ip->version != 6)
+		return 0;
+	packet->source = v6(&ip->saddr);
+	packet->destination = v6(&ip->daddr);
+	packet->payload = offset + sizeof(*ip);
+	packet->protocol = ip->nexthdr;
+	packet->version = 6;
+	packet->part = WHOLE;
+	for (int n = 0; n < MAX_EXTENSIONS && packet->part != LATER && is_extension(packet->protocol); n++) {
+		if (!skip_extension(ctx, packet))
+			return 0;
+	}
+	return 1;
+}
+
+// The packet of a frame with up to MAX_TAGS VLAN tags; behind more is none.
+static __always_inline int parse(struct xdp_md *ctx, struct packet *packet)
+{
+	__u32 offset = sizeof(struct ethhdr);
+	struct ethhdr *ethernet = at(ctx, 0, sizeof(*ethernet));
 	struct mac_key mac = {};
-	struct steer_key key = {};
-	struct ports *ports;
-	__u32 header;
+	struct tag *tag;
+	__be16 type;
 
-	if ((void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP) || ip->version != 4)
+	if (!ethernet)
 		return 0;
-	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
-		return 0;
-	header = ip->ihl * 4;
-	if (header < sizeof(*ip))
-		return 0;
-	// A later fragment carries no ports.
-	if (ip->frag_off & bpf_htons(0x1fff))
-		return 0;
-	ports = (void *)ip + header;
-	if ((void *)(ports + 1) > end)
-		return 0;
-
 	// A switch that floods, or a promiscuous port, shows frames that are for another host; one of
 	// them forwarded would come back for ever. The kernel calls them PACKET_OTHERHOST and drops them.
-	__builtin_memcpy(mac.mac, eth->h_dest, ETH_ALEN);
+	__builtin_memcpy(mac.mac, ethernet->h_dest, ETH_ALEN);
 	if (!bpf_map_lookup_elem(&macs, &mac))
 		return 0;
+	type = ethernet->h_proto;
+	for (int n = 0; n < MAX_TAGS; n++) {
+		if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD))
+			break;
+		tag = at(ctx, offset, sizeof(*tag));
+		if (!tag)
+			return 0;
+		type = tag->type;
+		offset += sizeof(*tag);
+	}
+	if (type == bpf_htons(ETH_P_IP))
+		return parse_v4(ctx, offset, packet);
+	if (type == bpf_htons(ETH_P_IPV6))
+		return parse_v6(ctx, offset, packet);
+	return 0;
+}
 
-	key.address[10] = 0xff;
-	key.address[11] = 0xff;
-	__builtin_memcpy(&key.address[12], &ip->daddr, 4);
-	key.port = ports->dest;
-	key.protocol = ip->protocol;
-	return bpf_map_lookup_elem(&services, &key) != 0;
+static __always_inline int is_service(const struct address *address, __be16 port, __u8 protocol)
+{
+	struct port_key one = { .address = *address, .port = port, .protocol = protocol };
+	struct prefix_key several = { .bits = ALL_PREFIX_BITS, .address = *address, .protocol = protocol };
+
+	if (bpf_map_lookup_elem(&services, &one))
+		return 1;
+	__builtin_memcpy(several.port, &port, sizeof(several.port));
+	return bpf_map_lookup_elem(&ranges, &several) != 0;
+}
+
+static __always_inline int is_vip(const struct packet *packet)
+{
+	struct vip_key key = { .address = packet->destination, .protocol = packet->protocol };
+
+	return bpf_map_lookup_elem(&vips, &key) != 0;
+}
+
+static __always_inline struct datagram_key datagram(const struct packet *packet)
+{
+	return (struct datagram_key){
+		.source = packet->source,
+		.destination = packet->destination,
+		.id = packet->id,
+		.protocol = packet->version == 4 ? packet->protocol : 0,
+	};
+}
+
+// The later fragments of a datagram carry no ports: they go where the first went. Until it has come that
+// is a worker, which can hold them. (One that says not what it is a fragment of, but that an extension
+// header comes first, is of no protocol that has services: passed.)
+static __always_inline int is_later_of_service(const struct packet *packet)
+{
+	struct datagram_key key = datagram(packet);
+
+	return is_vip(packet) && !bpf_map_lookup_elem(&passed, &key);
+}
+
+static __always_inline void remember_first(const struct packet *packet, int service)
+{
+	struct datagram_key key = datagram(packet);
+	__u8 value = 1;
+
+	// Identifications come again: one that was passed may now be of a service.
+	if (service)
+		bpf_map_delete_elem(&passed, &key);
+	else if (is_vip(packet))
+		bpf_map_update_elem(&passed, &key, &value, BPF_ANY);
+}
+
+static __always_inline int is_error(__u8 version, __u8 type)
+{
+	if (version == 6)
+		return type >= ICMPV6_DEST_UNREACH && type <= ICMPV6_PARAMPROB;
+	return type == ICMP_DEST_UNREACH || type == ICMP_SOURCE_QUENCH || type == ICMP_TIME_EXCEEDED ||
+	       type == ICMP_PARAMETERPROB;
+}
+
+// An ICMP error quotes what the VIP has sent (RFC 792; RFC 4443, section 3): source and destination are the
+// other way round.
+static __always_inline int is_error_of_service(struct xdp_md *ctx, const struct packet *packet)
+{
+	__u8 *type = at(ctx, packet->payload, ICMP_HEADER);
+	__u32 offset = packet->payload + ICMP_HEADER;
+	struct packet quoted = {};
+	struct ports *ports;
+
+	if (!type || packet->part != WHOLE || !is_error(packet->version, *type))
+		return 0;
+	if (!(packet->version == 4 ? parse_v4(ctx, offset, &quoted) : parse_v6(ctx, offset, &quoted)))
+		return 0;
+	// Routers answer to no later fragment (RFC 1812, section 4.3.2.7).
+	if (quoted.part == LATER || !is_same(&quoted.source, &packet->destination))
+		return 0;
+	ports = at(ctx, quoted.payload, sizeof(*ports));
+	return ports && is_service(&quoted.source, ports->source, quoted.protocol);
+}
+
+static __always_inline int is_of_service(struct xdp_md *ctx)
+{
+	struct packet packet = {};
+	struct ports *ports;
+	int service;
+
+	if (!parse(ctx, &packet))
+		return 0;
+	if (packet.protocol == (packet.version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
+		return is_error_of_service(ctx, &packet);
+	if (packet.protocol != IPPROTO_TCP && packet.protocol != IPPROTO_UDP && packet.protocol != IPPROTO_SCTP)
+		return 0;
+	if (packet.part == LATER)
+		return is_later_of_service(&packet);
+	ports = at(ctx, packet.payload, sizeof(*ports));
+	if (!ports)
+		return 0;
+	service = is_service(&packet.destination, ports->destination, packet.protocol);
+	if (packet.part == FIRST)
+		remember_first(&packet, service);
+	return service;
 }
 
 SEC("xdp")
@@ -114,7 +425,7 @@ int steer(struct xdp_md *ctx)
 {
 	int action;
 
-	if (!is_service((void *)(long)ctx->data, (void *)(long)ctx->data_end)) {
+	if (!is_of_service(ctx)) {
 		count(COUNT_PASSED);
 		return XDP_PASS;
 	}

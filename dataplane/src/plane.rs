@@ -5,7 +5,6 @@
 //! interface to transmit on. Worker n of N receives from the queues n, n + N, n + 2N, ... of every interface, and one UMEM for all of them, so that a frame that came in on any of
 //! them leaves by any other without a copy.
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -15,9 +14,8 @@ use std::thread::JoinHandle;
 
 use crate::clock::{Clock, Tick};
 use crate::director::{Director, Memory, Rates};
-use crate::flow::FlowReader;
-use crate::flow::table::Capacity;
-use crate::forwarding::{ForwardingState, ServiceKey};
+use crate::flow::{Capacity, FlowReader};
+use crate::forwarding::ForwardingState;
 use crate::hash::HashKey;
 use crate::packet::MacAddress;
 use crate::port::{Pool, PortId};
@@ -25,8 +23,9 @@ use crate::publish::Publisher;
 use crate::stats::WorkerStats;
 use crate::worker::{AttachedPort, Idle, Worker};
 use crate::xsk::lost::Lost;
-use crate::xsk::program::{MAX_QUEUES, OpenError, Program, SteerCounts, XdpMode};
+use crate::xsk::program::{OpenError, Program, XdpMode};
 use crate::xsk::socket::Socket;
+use crate::xsk::steering::{MAX_QUEUES, SteerCounts, Steered};
 use crate::xsk::umem::{Frame, Umem};
 
 /// An interface to take over. Its place in [`Setup::interfaces`] is its `PortId`.
@@ -225,9 +224,9 @@ impl Dataplane {
     /// a service that is gone are left to the kernel before workers stop knowing it; frames of a new one come
     /// only when workers know it.
     ///
-    /// Errors: the kernel's map of services is full or gone; what could be steered is.
+    /// Errors: a map of the kernel's is full or gone; what could be steered is.
     pub fn publish(&mut self, state: ForwardingState) -> Result<(), String> {
-        let wanted: HashSet<ServiceKey> = state.services().map(|(_, service)| *service.key()).collect();
+        let wanted: Steered = state.services().map(|(_, service)| service.key()).collect();
         let mut result = Ok(());
         for program in &mut self.programs {
             result = result.and(program.unsteer_others(&wanted));

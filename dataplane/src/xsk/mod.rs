@@ -2,11 +2,12 @@
 //! in this folder; each block is one operation on a ring or on frame memory.
 //!
 //! `umem` is the memory and its frames, `socket` a bound socket with its four rings, `options` what is set and
-//! read back with setsockopt, `lost` what the kernel counts of frames that a socket could not take, `program` the
-//! XDP program that steers frames to the sockets.
+//! read back with setsockopt, `lost` what the kernel counts of frames that a socket could not take, `steering` the
+//! XDP program that steers frames to the sockets, with its maps, `program` that program on an interface.
 
 pub mod lost;
 pub mod options;
 pub mod program;
 pub mod socket;
+pub mod steering;
 pub mod umem;

@@ -1,28 +1,20 @@
-//! The XDP program `steer` (bpf/steer.bpf.c): loaded, attached and fed with aya.
+//! The XDP program attached to an interface: native where the driver can, else generic.
 //!
 //! *Invariants*: the program is attached through a BPF link that this process holds, so the kernel detaches it
-//! whatever way the process ends; nothing is pinned. The map of services names only what workers can already
+//! whatever way the process ends; nothing is pinned. The program's maps name only what workers can already
 //! forward (`plane::Dataplane::publish` keeps the order).
 //!
 //! Note on generic mode: the kernel copies every frame into an skb before the program runs, which costs most
 //! of the gain of AF_XDP; it is used only where the driver has no native XDP, and said.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::os::fd::RawFd;
 
-use aya::maps::{HashMap, MapData, PerCpuArray, XskMap};
 use aya::programs::{ProgramError, Xdp, XdpMode as AyaMode};
-use aya::{Ebpf, Pod, include_bytes_aligned};
 use thiserror::Error;
 
-use crate::forwarding::ServiceKey;
 use crate::packet::MacAddress;
-
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
-
-/// Queues of one interface that can have a socket: the size of the program's XSKMAP.
-pub const MAX_QUEUES: u32 = 256;
+use crate::xsk::steering::{SteerCounts, Steered, Steering, chain};
 
 /// How the XDP program runs on an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,57 +87,11 @@ impl OpenError {
     }
 }
 
-/// `struct steer_key` of the program.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct SteerKey {
-    address: [u8; 16],
-    port: [u8; 2],
-    protocol: u8,
-    zero: u8,
-}
-
-/// `struct mac_key` of the program.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct MacKey {
-    mac: [u8; 6],
-    zero: [u8; 2],
-}
-
-// SAFETY: plain bytes without padding.
-unsafe impl Pod for SteerKey {}
-// SAFETY: plain bytes without padding.
-unsafe impl Pod for MacKey {}
-
-impl From<&ServiceKey> for SteerKey {
-    fn from(key: &ServiceKey) -> Self {
-        SteerKey {
-            address: key.address.octets(),
-            port: key.ports.first.to_be_bytes(),
-            protocol: key.protocol as u8,
-            zero: 0,
-        }
-    }
-}
-
-/// What the program counted, on all processors together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SteerCounts {
-    /// Frames left to the kernel.
-    pub passed: u64,
-    /// Frames given to a worker.
-    pub redirected: u64,
-    /// Frames of a service dropped because their queue has no worker.
-    pub no_socket: u64,
-}
-
 /// The program, attached to one interface.
 pub struct Program {
     // Dropping detaches: the link closes with the program.
-    ebpf: Ebpf,
+    steering: Steering,
     mode: XdpMode,
-    steered: HashSet<ServiceKey>,
 }
 
 impl Program {
@@ -159,16 +105,9 @@ impl Program {
                 OpenError::Load { reason }
             }
         };
-        let mut ebpf = Ebpf::load(OBJECT).map_err(|e| load_failed(chain(&e)))?;
-        let program: &mut Xdp = ebpf
-            .program_mut("steer")
-            .and_then(|program| program.try_into().ok())
-            .unwrap_or_else(|| unreachable!("build.rs compiled an XDP program called steer"));
-        program.load().map_err(|e| load_failed(chain(&e)))?;
-        let mode = Self::attach_link(program, interface, index)?;
-        let mut program = Program { ebpf, mode, steered: HashSet::new() };
-        program.set_mac(mac).map_err(|reason| OpenError::Load { reason })?;
-        Ok(program)
+        let mut steering = Steering::load(mac).map_err(load_failed)?;
+        let mode = Self::attach_link(steering.xdp(), interface, index)?;
+        Ok(Program { steering, mode })
     }
 
     fn attach_link(program: &mut Xdp, interface: &str, index: u32) -> Result<XdpMode, OpenError> {
@@ -199,61 +138,34 @@ impl Program {
         self.mode
     }
 
-    /// From here on frames of `queue` go to this socket. Fill its fill ring first.
+    /// See [`Steering::set_socket`].
     pub fn set_socket(&mut self, queue: u32, socket: RawFd) -> Result<(), String> {
-        let mut sockets: XskMap<&mut MapData> = self.map("sockets")?;
-        sockets.set(queue, socket, 0).map_err(|e| chain(&e))
+        self.steering.set_socket(queue, socket)
     }
 
-    /// Adds an address that frames for this director have.
+    /// See [`Steering::set_mac`].
     pub fn set_mac(&mut self, mac: MacAddress) -> Result<(), String> {
-        let mut macs: HashMap<&mut MapData, MacKey, u8> = self.map("macs")?;
-        macs.insert(MacKey { mac: mac.0, zero: [0; 2] }, 1, 0).map_err(|e| chain(&e))
+        self.steering.set_mac(mac)
     }
 
-    /// Takes an address back.
+    /// See [`Steering::unset_mac`].
     pub fn unset_mac(&mut self, mac: MacAddress) -> Result<(), String> {
-        let mut macs: HashMap<&mut MapData, MacKey, u8> = self.map("macs")?;
-        macs.remove(&MacKey { mac: mac.0, zero: [0; 2] }).map_err(|e| chain(&e))
+        self.steering.unset_mac(mac)
     }
 
-    /// Frames of services that are not in `wanted` go to the kernel again.
-    pub fn unsteer_others(&mut self, wanted: &HashSet<ServiceKey>) -> Result<(), String> {
-        let gone: Vec<ServiceKey> = self.steered.difference(wanted).copied().collect();
-        for key in gone {
-            let mut services: HashMap<&mut MapData, SteerKey, u8> = self.map("services")?;
-            services.remove(&SteerKey::from(&key)).map_err(|e| chain(&e))?;
-            self.steered.remove(&key);
-        }
-        Ok(())
+    /// See [`Steering::unsteer_others`].
+    pub fn unsteer_others(&mut self, wanted: &Steered) -> Result<(), String> {
+        self.steering.unsteer_others(wanted)
     }
 
-    /// Frames of the services in `wanted` come to the workers.
-    pub fn steer(&mut self, wanted: &HashSet<ServiceKey>) -> Result<(), String> {
-        let new: Vec<ServiceKey> = wanted.difference(&self.steered).copied().collect();
-        for key in new {
-            let mut services: HashMap<&mut MapData, SteerKey, u8> = self.map("services")?;
-            services.insert(SteerKey::from(&key), 1, 0).map_err(|e| chain(&e))?;
-            self.steered.insert(key);
-        }
-        Ok(())
+    /// See [`Steering::steer`].
+    pub fn steer(&mut self, wanted: &Steered) -> Result<(), String> {
+        self.steering.steer(wanted)
     }
 
-    /// What the program counted.
+    /// What it counted.
     pub fn counts(&self) -> Result<SteerCounts, String> {
-        let map = self.ebpf.map("counts").ok_or("no map called counts")?;
-        let counts: PerCpuArray<&MapData, u64> = map.try_into().map_err(|e| chain(&e))?;
-        let row =
-            |row| -> Result<u64, String> { Ok(counts.get(&row, 0).map_err(|e| chain(&e))?.iter().sum()) };
-        Ok(SteerCounts { passed: row(0)?, redirected: row(1)?, no_socket: row(2)? })
-    }
-
-    fn map<'a, M>(&'a mut self, name: &str) -> Result<M, String>
-    where
-        M: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>,
-    {
-        let map = self.ebpf.map_mut(name).ok_or_else(|| format!("no map called {name}"))?;
-        map.try_into().map_err(|e: aya::maps::MapError| chain(&e))
+        self.steering.counts()
     }
 }
 
@@ -262,14 +174,4 @@ fn errno(error: &ProgramError) -> Option<i32> {
         ProgramError::SyscallError(e) => e.io_error.raw_os_error(),
         _ => None,
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }
