@@ -270,8 +270,10 @@ mod tests {
         };
         for keys in [four, six] {
             // Either half must differ: each chooses a bucket.
-            let halves: HashSet<u32> =
-                keys.iter().flat_map(|key| [mix(key, SECRET) as u32, (mix(key, SECRET) >> 32) as u32]).collect();
+            let halves: HashSet<u32> = keys
+                .iter()
+                .flat_map(|key| [mix(key, SECRET) as u32, (mix(key, SECRET) >> 32) as u32])
+                .collect();
             assert_eq!(halves.len(), 2 * keys.len());
             for bit in 0..64 {
                 for secret in [

@@ -100,7 +100,9 @@ impl FragmentTable {
         }
         let place = self.buckets.vacancy(pair).or_else(|| {
             let entries = self.buckets.occupied(pair);
-            entries.min_by_key(|&(_, meta)| unpack(meta, now).map_or(0, |(_, left)| left)).map(|(place, _)| place)
+            entries
+                .min_by_key(|&(_, meta)| unpack(meta, now).map_or(0, |(_, left)| left))
+                .map(|(place, _)| place)
         });
         if let Some(place) = place {
             self.buckets.write(place, [tag], meta);
@@ -221,8 +223,8 @@ mod tests {
         for bit in 0..32 {
             add(tag(7, v4(1 << bit), v4(7), 17, 3));
             add(tag(7, v4(7), v4(1 << bit), 17, 3));
-            add(tag(7, v4(1), v4(2), 17, 1 << bit | 0x55));
-            add(tag(7, v6(1), v6(2), 17, 1 << bit | 0x55));
+            add(tag(7, v4(1), v4(2), 17, 1 << bit ^ 0x55));
+            add(tag(7, v6(1), v6(2), 17, 1 << bit ^ 0x55));
         }
     }
 }

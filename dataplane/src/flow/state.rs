@@ -252,7 +252,8 @@ mod tests {
 
     #[test]
     fn no_flow_is_two_of_settled_closing_and_on_probation() {
-        let of = |is: fn(FlowState) -> bool| FlowState::ALL.into_iter().filter(|s| is(*s)).collect::<Vec<_>>();
+        let of =
+            |is: fn(FlowState) -> bool| FlowState::ALL.into_iter().filter(|s| is(*s)).collect::<Vec<_>>();
         assert_eq!(of(FlowState::is_closing), [FinWait, TimeWait, Closed]);
         assert_eq!(of(FlowState::is_on_probation), [SynReceived, Midway, UdpNew, SctpNew, TemplateNew]);
         assert_eq!(of(FlowState::is_active), [SynReceived, Established, Midway]);

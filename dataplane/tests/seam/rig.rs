@@ -48,7 +48,8 @@ impl Rig {
     /// A rig of `workers` workers with room for `flows` flows of either family each, and no service.
     pub fn new(workers: usize, flows: usize) -> Self {
         let mut publisher = Publisher::new(ForwardingState::empty(HashKey([7, 11])));
-        let tables: Vec<FlowTable> = (0..workers).map(|_| FlowTable::new(Capacity::each(flows), 0x5eed)).collect();
+        let tables: Vec<FlowTable> =
+            (0..workers).map(|_| FlowTable::new(Capacity::each(flows), 0x5eed)).collect();
         let readers: Vec<FlowReader> = tables.iter().map(FlowTable::reader).collect();
         let seats = tables
             .into_iter()
