@@ -2,7 +2,7 @@
 //! renamed or removed, within a protocol version.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 use shunt_dataplane::clock::TICKS_PER_SECOND;

@@ -223,8 +223,8 @@ mod tests {
         for bit in 0..32 {
             add(tag(7, v4(1 << bit), v4(7), 17, 3));
             add(tag(7, v4(7), v4(1 << bit), 17, 3));
-            add(tag(7, v4(1), v4(2), 17, 1 << bit | 0x55));
-            add(tag(7, v6(1), v6(2), 17, 1 << bit | 0x55));
+            add(tag(7, v4(1), v4(2), 17, 1 << bit ^ 0x55));
+            add(tag(7, v6(1), v6(2), 17, 1 << bit ^ 0x55));
         }
     }
 }

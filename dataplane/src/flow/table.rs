@@ -1,7 +1,7 @@
 //! The flow table of one worker: bounded, exact, never resized; one part for IPv4, one for IPv6.
 //!
-//! A flow is in one of two buckets of four entries (`buckets`). At a load of 0.5 all but one newcomer in 30,000 find
-//! room there, at 0.6 all but one in 2,000. That one takes the place of, in this order: an expired flow, a closing
+//! A flow is in one of two buckets of four entries (`buckets`). At a load of 0.5 all newcomers but one in a million
+//! find room there, at 0.6 all but one in 10,000, at 0.8 all but one in 100. That one takes the place of, in this order: an expired flow, a closing
 //! one, one still on probation, one that the caller holds for dispensable, because its real server is what the
 //! scheduler would say anyway; else it is not remembered and lives by the scheduler alone. A settled flow that needs its
 //! entry never makes room.
@@ -214,7 +214,7 @@ impl FlowTable {
     ) -> Inserted {
         let Slot { ipv4, pair } = slot;
         let capacity = if ipv4 { self.ipv4.capacity() } else { self.ipv6.capacity() };
-        let sated = self.held(key.service) >= (capacity * usize::from(share) / 1000).max(1);
+        let sated = share < 1000 && self.held(key.service) >= (capacity * usize::from(share) / 1000).max(1);
         let inserted = match ipv4 {
             true => insert(&mut self.ipv4, pair, key, flow, now, sated, dispensable),
             false => insert(&mut self.ipv6, pair, key, flow, now, sated, dispensable),

@@ -17,4 +17,4 @@ mod rig;
 mod schedulers;
 mod source;
 mod stickiness;
-//mod table;
+mod table;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use shunt_dataplane::director::{Director, Memory, Rates};
 use shunt_dataplane::flow::{Capacity, Flow, FlowKey, FlowReader};
 use shunt_dataplane::forwarding::{
-    Builder, ForwardingState, OnFailure, Options, Path, Ports, RealSlot, RealSpec, ServiceId, ServiceKey,
-    ServiceSpec, Thresholds,
+    Builder, ForwardingState, NoReal, OnFailure, Options, Path, Ports, RealSlot, RealSpec, ServiceId,
+    ServiceKey, ServiceSpec, Thresholds,
 };
 use shunt_dataplane::hash::HashKey;
 use shunt_dataplane::packet::{Address, MacAddress, Protocol};
@@ -172,7 +172,7 @@ pub fn dns() -> ServiceKey {
 
 /// A service with these real servers.
 pub fn service(key: ServiceKey, reals: impl IntoIterator<Item = RealSpec>) -> ServiceSpec {
-    let options = Options { on_failure: OnFailure::Rehash, ..Options::default() };
+    let options = Options { on_failure: OnFailure::Rehash, no_real: NoReal::Silent, ..Options::default() };
     ServiceSpec { key, options, reals: reals.into_iter().collect() }
 }
 
