@@ -5,7 +5,7 @@ use std::process::Command;
 
 fn main() {
     let source = "bpf/steer.bpf.c";
-    println!("cargo:rerun-if-changed={source}");
+    println!("cargo:rerun-if-changed=bpf");
     let object = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("steer.bpf.o");
     // <linux/types.h> includes <asm/types.h>, which Debian keeps in the directory of the architecture.
     let arch = std::env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");

@@ -107,7 +107,8 @@ impl Cases {
         self.expected.no_socket += u64::from(steered);
         self.expected.passed += u64::from(!steered);
         if verdict != expected {
-            self.wrong.push(format!("{name}: verdict {verdict}, not {expected}: {frame:02x?}"));
+            let bytes: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+            self.wrong.push(format!("{name}: verdict {verdict}, not {expected}: {bytes}"));
         }
     }
 

@@ -1,11 +1,12 @@
-//! The XDP program `steer` (bpf/steer.bpf.c), loaded, and the maps it is fed by: which frames are a worker's.
+//! The XDP program `steer` (bpf/steer.bpf.c), loaded, and the maps it is fed by (bpf/maps.h): which frames are a
+//! worker's.
 //!
-//! *Invariants*: the kernel's maps hold exactly the [`Row`]s in `rows`, also after a call that failed halfway.
-//! What several services have in common (a VIP, a piece of overlapping ranges) is one row, and stays while one of
-//! them wants it: a set of services is compared with the rows there are, row by row.
+//! *Invariants*: the kernel's maps hold exactly the rows that a `Steering` remembers, also after a call that
+//! failed halfway. What several services have in common (a VIP, a piece of overlapping ranges) is one row, and
+//! stays while one of them wants it: a set of services is compared with the rows there are, row by row.
 //!
-//! A range of ports becomes prefixes, as a network of addresses does, for the kernel's longest-prefix match
-//! (kernel/bpf/lpm_trie.c) finds a range without going through all of them.
+//! A range of ports becomes prefixes, as a range of addresses does: the kernel's longest-prefix match
+//! (kernel/bpf/lpm_trie.c) finds one without going through all.
 
 use std::collections::HashSet;
 use std::os::fd::RawFd;
