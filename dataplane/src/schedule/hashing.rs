@@ -1,10 +1,12 @@
-//! Source hashing (`sh`) and destination hashing (`dh`): 256 buckets, each a real server's, and an address says which.
+//! Source hashing (`sh`) and destination hashing (`dh`): 256 buckets, each a real server's, and an address says
+//! which.
 //!
-//! *Invariants*: a bucket depends on the candidates, their order and (sh) their weights alone. A real server that takes no
-//! new flow keeps its buckets, so that nobody else's clients move; those of its clients are turned away, or
-//! with sh-fallback go to whoever other buckets name.
+//! *Invariants*: a bucket depends on the candidates, their order and (sh) their weights alone. A real server that
+//! takes no new flow keeps its buckets, so that nobody else's clients move; those of its clients are turned away,
+//! or with sh-fallback go to whoever other buckets name.
 //!
-//! After the kernel's net/netfilter/ipvs/ip_vs_sh.c and ip_vs_dh.c, whose hash is `hash_32` of include/linux/hash.h.
+//! After the kernel's net/netfilter/ipvs/ip_vs_sh.c and ip_vs_dh.c, whose hash is `hash_32` of
+//! include/linux/hash.h.
 
 use crate::packet::Address;
 use crate::schedule::{Candidate, Fleet, HashFlags, Question, listed, takes_new};

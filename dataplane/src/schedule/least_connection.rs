@@ -1,9 +1,9 @@
-//! Whoever has least to do: least connection (`lc`), weighted least connection (`wlc`), shortest expected delay (`sed`)
-//! and never queue (`nq`).
+//! Whoever has least to do: least connection (`lc`), weighted least connection (`wlc`), shortest expected delay
+//! (`sed`) and never queue (`nq`).
 //!
-//! *Invariants*: no memory, the loads decide; of equally loaded ones the first in the list. The *overhead* of a real
-//! server counts an active flow as 256 inactive ones, but for sed and nq, which count active flows and the new one.
-//! Products are of 128 bits, so that no load overflows.
+//! *Invariants*: no memory, the loads decide; of equally loaded ones the first in the list. The *overhead* of a
+//! real server counts an active flow as 256 inactive ones, but for sed and nq, which count active flows and the new
+//! one. Products are of 128 bits, so that no load overflows.
 //!
 //! After the kernel's net/netfilter/ipvs/ip_vs_lc.c, ip_vs_wlc.c, ip_vs_sed.c and ip_vs_nq.c.
 

@@ -1,12 +1,13 @@
 //! Locality-based least connection (`lblc`), and the same with replication (`lblcr`): all flows to one destination
 //! go to one real server (a cache, say), or to a set of them that grows under load.
 //!
-//! IPVS keeps a table from destination address to real servers. A service here has exactly one VIP, and so one entry: *the
-//! cell*. An IPVS service of a firewall mark, where several destinations meet, has no counterpart.
+//! IPVS keeps a table from destination address to real servers. A service here has exactly one VIP, and so one
+//! entry: *the cell*. An IPVS service of a firewall mark, where several destinations meet, has no counterpart.
 //!
-//! *Invariants*: the cell is a few words that all workers share, one more a candidate for `lblcr`. No worker waits for another; those that
-//! change the cell at the same time can cost it a member, which is then chosen anew. A cell that was not used for a
-//! day is forgotten. A real server that is removed or down leaves the cell (IPVS keeps it in mind).
+//! *Invariants*: the cell is a few words that all workers share, one more a candidate for `lblcr`. No worker waits
+//! for another; those that change the cell at the same time can cost it a member, which is then chosen anew. A cell
+//! that was not used for a day is forgotten. A real server that is removed or down leaves the cell (IPVS keeps it
+//! in mind).
 //!
 //! After the kernel's net/netfilter/ipvs/ip_vs_lblc.c and ip_vs_lblcr.c.
 

@@ -66,9 +66,9 @@ impl MaglevTable {
         self.0[Self::slot(hash)]
     }
 
-    /// The member value for a flow hash, where that is the slot of one of the candidates; if that one is overloaded, then of one
-    /// that is not: a few places of the table are tried, which shares its flows out by weight, and at last all
-    /// candidates. None if nobody takes new flows.
+    /// The member value for a flow hash, where that is the slot of one of the candidates; if that one is
+    /// overloaded, then of one that is not: a few places of the table are tried, which shares its flows out by
+    /// weight, and at last all candidates. None if nobody takes new flows.
     #[inline]
     pub(super) fn pick_willing(
         &self,

@@ -1,8 +1,8 @@
 //! IPVS's Maglev hashing (`mh`): a table of 4,093 places over the source. Unlike shunt's own `maglev` its key is a
 //! constant, it hashes the client alone, and a real server that takes no new flow keeps its places.
 //!
-//! *Invariants*: the table depends on the candidates, their order and their *last weights* alone: a candidate drained to weight
-//! 0 keeps the places it had, one that never had a weight has none.
+//! *Invariants*: the table depends on the candidates, their order and their *last weights* alone: a candidate
+//! drained to weight 0 keeps the places it had, one that never had a weight has none.
 //!
 //! After the kernel's net/netfilter/ipvs/ip_vs_mh.c with its default table size, on a 64-bit machine.
 

@@ -152,9 +152,9 @@ enum Method {
 
 impl Scheduler {
     /// A scheduler for `candidates` (slots and addresses distinct), given in the order of the configuration.
-    /// `previous`: the scheduler of the same service before; what it remembers (whose turn it is, ...) goes on if it
-    /// has the same policy, as far as it is about real servers with the same slot and address. Flows that workers
-    /// schedule by the previous one from now on leave no trace here.
+    /// `previous`: the scheduler of the same service before; what it remembers (whose turn it is, ...) goes on if
+    /// it has the same policy, as far as it is about real servers with the same slot and address. Flows that
+    /// workers schedule by the previous one from now on leave no trace here.
     pub fn build(
         policy: Policy,
         key: HashKey,
@@ -167,7 +167,8 @@ impl Scheduler {
 
     /// The slot of the real server for a new flow; none: no real server takes it.
     ///
-    /// `Maglev`, unlike IPVS's hashing without a fallback flag, turns nobody away while any real server takes new flows.
+    /// `Maglev`, unlike IPVS's hashing without a fallback flag, turns nobody away while any real server takes new
+    /// flows.
     #[inline]
     pub fn pick(&self, question: &Question, fleet: &impl Fleet) -> Option<u16> {
         let candidates = &*self.candidates;
@@ -299,8 +300,8 @@ fn members(candidates: &[Candidate]) -> Vec<Member> {
     weighty.map(|c| Member { address: c.address, weight: c.weight, value: c.slot }).collect()
 }
 
-/// The candidates and their indexes in the order in which IPVS goes through them: the newest first, and the order of the
-/// configuration is that of adding.
+/// The candidates and their indexes in the order in which IPVS goes through them: the newest first, and the order
+/// of the configuration is that of adding.
 fn listed(candidates: &[Candidate]) -> impl Iterator<Item = (usize, &Candidate)> + Clone {
     candidates.iter().enumerate().rev()
 }

@@ -1,9 +1,9 @@
 //! Round robin (`rr`) and weighted round robin (`wrr`): everyone in turn, by weight.
 //!
 //! *Invariants*: whose turn it is is one word that all workers share. A worker computes the next turn from the word
-//! it read and stores it only if the word is still that one, else it begins anew: nobody's turn is given twice or skipped, and
-//! whenever one worker has to repeat, another got through (lock-free). After a change of the set rr goes on behind
-//! the real server that was last; wrr begins at the head of the list.
+//! it read and stores it only if the word is still that one, else it begins anew: nobody's turn is given twice or
+//! skipped, and whenever one worker has to repeat, another got through (lock-free). After a change of the set rr
+//! goes on behind the real server that was last; wrr begins at the head of the list.
 //!
 //! After the kernel's net/netfilter/ipvs/ip_vs_rr.c and ip_vs_wrr.c.
 
@@ -56,8 +56,8 @@ fn after(last: usize, candidates: &[Candidate], fleet: &impl Fleet) -> Option<(u
         .next()
 }
 
-/// `wrr`: passes over the list, each of which takes those that have at least the weight it asks for. The first asks for the
-/// greatest weight, each pass for one step less.
+/// `wrr`: passes over the list, each of which takes those that have at least the weight it asks for. The first asks
+/// for the greatest weight, each pass for one step less.
 #[derive(Debug)]
 pub(super) struct WeightedRoundRobin {
     turn: AtomicU64,
@@ -113,8 +113,8 @@ impl WeightedRoundRobin {
         Self::at_head(passes.first, passes)
     }
 
-    /// After a change of the candidates: from the head of the list on, asking for what the pass asked for, as far as
-    /// the new weights know it.
+    /// After a change of the candidates: from the head of the list on, asking for what the pass asked for, as far
+    /// as the new weights know it.
     pub(super) fn changed(&self, before: &[Candidate], candidates: &[Candidate]) -> Self {
         let word = self.turn.load(Ordering::Relaxed);
         if before == candidates {

@@ -1,5 +1,6 @@
-//! SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012, with one round a block and three at
-//! the end): on 64-bit kernels it is what `hsiphash` computes (lib/siphash.c), and `mh` places everything with it.
+//! SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012, with one round a block and three
+//! at the end): on 64-bit kernels it is what `hsiphash` computes (lib/siphash.c), and `mh` places everything with
+//! it.
 //!
 //! *Invariant*: the output never changes between versions (vectors below), or flows would move.
 

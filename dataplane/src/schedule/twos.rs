@@ -1,8 +1,8 @@
-//! The better of two random choices (`twos`; Mitzenmacher, Richa, Sitaraman, "The power of two random choices", 2001):
-//! two draws by weight, and the less loaded of the two gets the flow.
+//! The better of two random choices (`twos`; Mitzenmacher, Richa, Sitaraman, "The power of two random choices",
+//! 2001): two draws by weight, and the less loaded of the two gets the flow.
 //!
-//! *Invariants*: chance comes from the flow's keyed hash and a counter that all workers share, so that a client that
-//! does not know the key cannot aim, and flows of one client draw anew. Nothing else is remembered.
+//! *Invariants*: chance comes from the flow's keyed hash and a counter that all workers share, so that a client
+//! that does not know the key cannot aim, and flows of one client draw anew. Nothing else is remembered.
 //!
 //! After the kernel's net/netfilter/ipvs/ip_vs_twos.c.
 
@@ -44,8 +44,8 @@ impl Twos {
     }
 }
 
-/// The candidate on which a random number falls. As in IPVS the ticket is one of 0 ..= total, and both 0 and 1 are the
-/// first weight's: the first in the list has one ticket more than its weight.
+/// The candidate on which a random number falls. As in IPVS the ticket is one of 0 ..= total, and both 0 and 1 are
+/// the first weight's: the first in the list has one ticket more than its weight.
 fn drawn<'a>(
     chance: u64,
     total: u64,

@@ -150,6 +150,28 @@ fn only_hashing_policies_recall() {
     }
 }
 
+#[test]
+fn lblcr_gives_up_the_busiest_of_a_set_that_stayed_the_same_for_more_than_a_day() {
+    const DAY: u32 = 24 * 60 * 60 * 4;
+    let at = |tick: u32| question(v4(192, 0, 2, 1), 1, Tick::new(tick));
+    let actives =
+        |actives: [u64; 3]| Loads(actives.map(|active| (Load { active, inactive: 0 }, false)).into());
+    for (later, expected) in [(DAY, 1), (DAY + 1, 2)] {
+        let scheduler = build(Policy::Lblcr, &three(), None);
+        let mut loads = Loads::idle(3);
+        for _ in 0..20 {
+            loads.hold(scheduler.pick(&at(0), &loads).expect("somebody takes it"));
+        }
+        assert!(loads.0.iter().all(|(load, _)| load.active > 0), "all three are in the set: {loads:?}");
+        // rs2 is the busiest; the set is used, so that it is not forgotten as a whole.
+        for tick in [DAY / 2, later] {
+            assert_eq!(scheduler.pick(&at(tick), &actives([0, 2, 1])), Some(0));
+        }
+        // Would it have it, if idle?
+        assert_eq!(scheduler.pick(&at(later), &actives([1, 0, 1])), Some(expected), "after {later} ticks");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 

@@ -8,7 +8,9 @@ use shunt_dataplane::schedule::{Candidate, Policy, Scheduler};
 use super::{Loads, POLICIES, build, question, three, v4};
 
 const WORKERS: u16 = 4;
-const FLOWS: u16 = 6_000;
+/// Of each.
+const FLOWS: u16 = 30_000;
+const ALL_FLOWS: usize = WORKERS as usize * FLOWS as usize;
 
 /// How many flows each real server got from all workers together.
 fn shares(scheduler: &Scheduler, loads: &Loads) -> Vec<usize> {
@@ -37,7 +39,7 @@ fn shares(scheduler: &Scheduler, loads: &Loads) -> Vec<usize> {
 
 #[test]
 fn rr_and_wrr_give_exact_shares_to_workers_at_once() {
-    let flows = usize::from(WORKERS * FLOWS);
+    let flows = ALL_FLOWS;
     let loads = Loads::idle(3);
     assert_eq!(shares(&build(Policy::Rr, &three(), None), &loads), [flows / 3; 3]);
     assert_eq!(shares(&build(Policy::Wrr, &three(), None), &loads), [flows / 6, flows / 3, flows / 2]);
@@ -45,7 +47,7 @@ fn rr_and_wrr_give_exact_shares_to_workers_at_once() {
 
 #[test]
 fn rr_and_wrr_share_exactly_what_an_overloaded_real_server_would_have_got() {
-    let flows = usize::from(WORKERS * FLOWS);
+    let flows = ALL_FLOWS;
     let mut loads = Loads::idle(3);
     loads.0[2].1 = true;
     assert_eq!(shares(&build(Policy::Rr, &three(), None), &loads), [flows / 2, flows / 2, 0]);
@@ -56,7 +58,7 @@ fn rr_and_wrr_share_exactly_what_an_overloaded_real_server_would_have_got() {
 fn no_policy_loses_a_flow_of_workers_at_once() {
     for policy in POLICIES {
         let shares = shares(&build(policy, &three(), None), &Loads::idle(3));
-        assert_eq!(shares.iter().sum::<usize>(), usize::from(WORKERS * FLOWS), "{policy}");
+        assert_eq!(shares.iter().sum::<usize>(), ALL_FLOWS, "{policy}");
     }
 }
 
@@ -71,7 +73,7 @@ fn a_weight_of_65535_beside_overloaded_ones_is_found_without_65535_passes() {
     // A pass for each weight would be 65,535,000 looks a flow.
     let start = std::time::Instant::now();
     let shares = shares(&build(Policy::Wrr, &candidates, None), &loads);
-    assert_eq!(shares[..999].iter().sum::<usize>(), usize::from(WORKERS * FLOWS));
+    assert_eq!(shares[..999].iter().sum::<usize>(), ALL_FLOWS);
     assert!(shares[..999].iter().max() <= shares[..999].iter().min().map(|least| least + 1).as_ref());
     assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
