@@ -15,7 +15,7 @@ use pnet_packet::tcp::TcpPacket;
 use shunt_bench::traffic::{PORT, Traffic, vip};
 use shunt_dataplane::clock::Tick;
 use shunt_dataplane::director::{Director, Verdicts};
-use shunt_dataplane::flow::{Flow, FlowKey, FlowState, FlowTable, Timeouts};
+use shunt_dataplane::flow::{Capacity, Flow, FlowKey, FlowState, FlowTable};
 use shunt_dataplane::forwarding::{
     Builder, ForwardingState, Options, Path, Ports, RealSlot, RealSpec, ServiceId, ServiceKey, ServiceSpec,
     Thresholds,
@@ -63,7 +63,7 @@ fn state() -> ForwardingState {
 
 /// Room for twice the flows: the load that operators are told to plan for.
 fn table(flows: usize) -> FlowTable {
-    FlowTable::new(2 * flows, BOOT_KEY)
+    FlowTable::new(Capacity { ipv4: 2 * flows, ipv6: 0 }, BOOT_KEY)
 }
 
 fn hash(packet: &Packet) -> u64 {
@@ -71,8 +71,7 @@ fn hash(packet: &Packet) -> u64 {
 }
 
 fn key(packet: &Packet) -> FlowKey {
-    let client = packet.src.v4().expect("IPv4");
-    FlowKey::new(client, packet.src_port, packet.dst_port, ServiceId(0))
+    FlowKey::new(packet.src, packet.src_port, packet.dst_port, ServiceId(0))
 }
 
 /// Quick: a first look at each row, not the last word. 60 samples in a second.
@@ -190,14 +189,16 @@ fn flow(c: &mut Criterion) {
         let mut traffic = Traffic::new(flows);
         let mut frames = traffic.frames();
         let (mut table, mut map) = (table(flows), HashMap::with_capacity(flows));
-        let flow = Flow { real: RealSlot(1), epoch: 0, state: FlowState::Established, seen: Tick::new(0) };
+        let flow =
+            Flow { real: RealSlot(1), epoch: 0, state: FlowState::Established, expires: Tick::new(3600) };
         for _ in 0..flows.div_ceil(BURST) {
             traffic.write(&mut frames);
             for frame in &frames {
                 let packet = parse(frame).expect("a good frame");
-                let (slot, key) = (table.slot(hash(&packet)), key(&packet));
-                if table.find(slot, key).is_none() {
-                    table.insert(slot, key, flow, &Timeouts::default());
+                let key = key(&packet);
+                let slot = table.slot(hash(&packet), &key);
+                if table.find(slot, &key).is_none() {
+                    table.insert(slot, &key, flow, Tick::new(0), 1000, |_, _| false);
                     map.insert(key, flow);
                 }
             }
@@ -207,7 +208,8 @@ fn flow(c: &mut Criterion) {
             let word =
                 |at: usize| u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
             let (client, ports) = (word(26), word(34));
-            let key = FlowKey::new(client, (ports >> 16) as u16, ports as u16, ServiceId(0));
+            let (from, to) = ((ports >> 16) as u16, ports as u16);
+            let key = FlowKey::new(Address::from_v4(client), from, to, ServiceId(0));
             (KEY.words(u64::from(client) << 32 | u64::from(word(30)), u64::from(ports) << 32 | 6), key)
         };
         group.bench_function(BenchmarkId::new("find", flows), |b| {
@@ -215,12 +217,12 @@ fn flow(c: &mut Criterion) {
                 traffic.write(&mut frames);
                 let wanted = frames.each_ref().map(|frame| {
                     let (hash, key) = facts(frame);
-                    let slot = table.slot(hash);
+                    let slot = table.slot(hash, &key);
                     table.prefetch(slot);
                     (slot, key)
                 });
                 for (slot, key) in wanted {
-                    black_box(table.find(slot, key));
+                    black_box(table.find(slot, &key));
                 }
             });
         });

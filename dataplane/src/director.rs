@@ -13,9 +13,9 @@ use arrayvec::ArrayVec;
 use crate::checksum;
 use crate::clock::Tick;
 use crate::flow::table::{Inserted, Position, Slot};
-use crate::flow::{Flow, FlowKey, FlowReader, FlowState, FlowTable, Timeouts};
-use crate::forwarding::{ForwardingState, Real, RealSlot, Service, ServiceId};
-use crate::packet::{Packet, Protocol, TcpFlags};
+use crate::flow::{Flow, FlowKey, FlowReader, FlowState, FlowTable};
+use crate::forwarding::{ForwardingState, Options, Real, RealSlot, Service, ServiceId};
+use crate::packet::{Packet, TcpFlags};
 use crate::parse::parse;
 use crate::port::BURST;
 use crate::rewrite::rewrite;
@@ -32,7 +32,6 @@ pub struct Director {
     flows: FlowTable,
     /// The other workers' tables: a flow that comes in on another queue than before is found there.
     others: Vec<FlowReader>,
-    timeouts: Timeouts,
     stats: Arc<WorkerStats>,
 }
 
@@ -48,7 +47,7 @@ struct Candidate {
 impl Director {
     /// A director for worker number `worker`, which counts in `stats`.
     pub fn new(worker: usize, flows: FlowTable, others: Vec<FlowReader>, stats: Arc<WorkerStats>) -> Self {
-        Director { worker, flows, others, timeouts: Timeouts::default(), stats }
+        Director { worker, flows, others, stats }
     }
 
     /// Decides about each frame of the burst and rewrites those that go on. `complete_checksums`: the port
@@ -96,9 +95,8 @@ impl Director {
             packet.dst_port,
             packet.protocol as u8,
         );
-        let client = packet.src.v4().ok_or(DropReason::EtherTypeUnsupported)?;
-        let key = FlowKey::new(client, packet.src_port, packet.dst_port, service);
-        let slot = self.flows.slot(hash);
+        let key = FlowKey::new(packet.src, packet.src_port, packet.dst_port, service);
+        let slot = self.flows.slot(hash, &key);
         self.flows.prefetch(slot);
         Ok(Candidate { packet, service, hash, key, slot })
     }
@@ -117,10 +115,10 @@ impl Director {
         let counters = &service.counters()[self.worker];
         counters.frames.add(1);
         counters.bytes.add(bytes);
-        let real = match self.flows.find(candidate.slot, candidate.key) {
+        let real = match self.flows.find(candidate.slot, &candidate.key) {
             Some((position, flow)) => match service.holder(flow.real, flow.epoch) {
                 Some(real) if !reopens(&flow, &candidate.packet) => {
-                    self.keep(real, position, candidate, flow, now);
+                    self.keep(service.options(), real, position, candidate, flow, now);
                     real
                 }
                 _ => self.reschedule(service, position, candidate, flow, now)?,
@@ -135,12 +133,17 @@ impl Director {
 
     /// One more packet of a remembered flow.
     #[inline(always)]
-    fn keep(&mut self, real: &Real, position: Position, candidate: &Candidate, flow: Flow, now: Tick) {
-        let state = match candidate.packet.protocol {
-            Protocol::Tcp => flow.state.next_tcp(candidate.packet.flags),
-            Protocol::Udp | Protocol::Sctp => flow.state.next_udp(),
-        };
-        let next = Flow { state, seen: now, ..flow };
+    fn keep(
+        &mut self,
+        options: &Options,
+        real: &Real,
+        position: Position,
+        candidate: &Candidate,
+        flow: Flow,
+        now: Tick,
+    ) {
+        let state = flow.state.next(candidate.packet.protocol, candidate.packet.flags);
+        let next = Flow { state, expires: options.timeouts.expiry(state, now), ..flow };
         if next == flow {
             return;
         }
@@ -148,7 +151,7 @@ impl Director {
             self.gauge(real, flow.state).sub(1);
             self.gauge(real, state).add(1);
         }
-        self.flows.update(position, candidate.key, next);
+        self.flows.update(position, &candidate.key, next);
     }
 
     /// A remembered flow whose real server is gone, or that begins anew: the scheduler chooses again.
@@ -167,9 +170,9 @@ impl Director {
         if !reopens(&flow, &candidate.packet) {
             self.stats.flows_moved.add(1);
         }
-        let flow = first(&candidate.packet, slot, real, now);
+        let flow = first(service.options(), &candidate.packet, slot, real, now);
         self.count_new(service, real, &flow);
-        self.flows.update(position, candidate.key, flow);
+        self.flows.update(position, &candidate.key, flow);
         Ok(real)
     }
 
@@ -186,12 +189,13 @@ impl Director {
             Some(found) => found,
             None => scheduled(service, candidate, now)?,
         };
-        let flow = first(&candidate.packet, slot, real, now);
-        match self.flows.insert(candidate.slot, candidate.key, flow, &self.timeouts) {
+        let flow = first(service.options(), &candidate.packet, slot, real, now);
+        let share = service.options().table_share;
+        match self.flows.insert(candidate.slot, &candidate.key, flow, now, share, |_, _| false) {
             Inserted::Free => {}
-            Inserted::Replaced(service, victim) => {
+            Inserted::Replaced(key, victim, _) => {
                 self.stats.flows_evicted.add(1);
-                self.forget(state, service, victim);
+                self.forget(state, key.service, victim);
             }
             Inserted::Refused => {
                 self.stats.flows_refused.add(1);
@@ -211,16 +215,16 @@ impl Director {
         if candidate.packet.flags.has(TcpFlags::SYN) {
             return None;
         }
-        let flow = self.others.iter().find_map(|other| other.find(candidate.hash, candidate.key))?;
+        let flow = self.others.iter().find_map(|other| other.find(candidate.hash, &candidate.key))?;
         service.holder(flow.real, flow.epoch).map(|real| (flow.real, real))
     }
 
     /// Forgets flows that were silent for too long, in the next `buckets` buckets of the table.
     pub fn age(&mut self, state: &ForwardingState, buckets: usize, now: Tick) {
         let (worker, expired) = (self.worker, &self.stats.flows_expired);
-        self.flows.age(buckets, now, &self.timeouts, |service, flow| {
+        self.flows.age(buckets, now, |key, flow| {
             expired.add(1);
-            if let Some(real) = tenant(state, service, &flow) {
+            if let Some(real) = tenant(state, key.service, &flow) {
                 gauge(worker, real, flow.state).sub(1);
             }
         });
@@ -280,10 +284,7 @@ fn scheduled<'s>(
 }
 
 #[inline(always)]
-fn first(packet: &Packet, slot: RealSlot, real: &Real, now: Tick) -> Flow {
-    let state = match packet.protocol {
-        Protocol::Tcp => FlowState::first_tcp(packet.flags),
-        Protocol::Udp | Protocol::Sctp => FlowState::UdpNew,
-    };
-    Flow { real: slot, epoch: real.epoch(), state, seen: now }
+fn first(options: &Options, packet: &Packet, slot: RealSlot, real: &Real, now: Tick) -> Flow {
+    let state = FlowState::first(packet.protocol, packet.flags);
+    Flow { real: slot, epoch: real.epoch(), state, expires: options.timeouts.expiry(state, now) }
 }

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 
 use crate::clock::{Clock, Tick};
 use crate::director::Director;
-use crate::flow::{FlowReader, FlowTable};
+use crate::flow::{Capacity, FlowReader, FlowTable};
 use crate::forwarding::{ForwardingState, ServiceKey};
 use crate::hash::HashKey;
 use crate::packet::MacAddress;
@@ -138,7 +138,7 @@ impl Dataplane {
         // One secret for all tables of this boot: a flow has the same slot in each.
         let boot_key = RandomState::new().hash_one("shunt");
         let tables: Vec<FlowTable> =
-            (0..count).map(|_| FlowTable::new(setup.flows_per_worker, boot_key)).collect();
+            (0..count).map(|_| FlowTable::new(Capacity::each(setup.flows_per_worker), boot_key)).collect();
         let readers: Vec<FlowReader> = tables.iter().map(FlowTable::reader).collect();
         for (n, table) in tables.into_iter().enumerate() {
             let others =

@@ -2,7 +2,7 @@
 //! renamed or removed, within a protocol version.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 use shunt_dataplane::clock::TICKS_PER_SECOND;
@@ -142,20 +142,20 @@ impl Facts<'_> {
                     break;
                 }
                 // Flows of a service or a real server that is gone stay until they time out.
-                let Some(service) = state.service(key.service()).filter(|service| service.is_live()) else {
+                let Some(service) = state.service(key.service).filter(|service| service.is_live()) else {
                     continue;
                 };
                 let real = service.tenant(flow.real, flow.epoch).map(|real| real.address());
                 rows.push(json!({
                     "worker": n,
                     "protocol": service.key().protocol.to_string(),
-                    "client": IpAddr::V4(Ipv4Addr::from_bits(key.client())),
-                    "client_port": key.client_port(),
+                    "client": IpAddr::from(key.client),
+                    "client_port": key.client_port,
                     "vip": IpAddr::from(service.key().address),
-                    "port": key.dst_port(),
+                    "port": key.dst_port,
                     "real": real.map(|address: Address| IpAddr::from(address)),
                     "state": flow.state.name(),
-                    "idle_seconds": self.plane.now().since(flow.seen) / TICKS_PER_SECOND,
+                    "expires_seconds": flow.remaining(self.plane.now()) / TICKS_PER_SECOND,
                 }));
             }
         }
@@ -228,7 +228,7 @@ impl Facts<'_> {
                     "sleeps": stats.sleeps.value(),
                     "flows": {
                         "remembered": stats.flows.value(),
-                        "capacity": worker.flows.capacity(),
+                        "capacity": worker.flows.capacity().total(),
                         "expired": stats.flows_expired.value(),
                         "evicted": stats.flows_evicted.value(),
                         "refused": stats.flows_refused.value(),

@@ -52,7 +52,7 @@ pub fn render(what: What, view: &Value) -> String {
                 ("VIP", &["vip", "port"]),
                 ("Real server", &["real"]),
                 ("State", &["state"]),
-                ("Idle s", &["idle_seconds"]),
+                ("Expires s", &["expires_seconds"]),
                 ("Worker", &["worker"]),
             ],
         ),

@@ -1,66 +1,67 @@
-//! The flow table of one worker: bounded, exact, never resized.
+//! The flow table of one worker: bounded, exact, never resized; one part for IPv4, one for IPv6.
 //!
-//! A bucket is one cache line of four entries. A key has two buckets; it is stored in the first while that
-//! is nearly empty, else in the emptier of the two, and looked for in both, so that at a load of 0.5 all
-//! but one newcomer in 30,000 find room, and at 0.6 all but one in 2,000. That one takes the place of, in this order: an
-//! expired flow, a closing one, one still on probation; else it is not remembered and lives by the hash
-//! alone, which gives the same answer while the set of real servers stays.
+//! A flow is in one of two buckets of four entries (`buckets`). At a load of 0.5 all newcomers but one in a million
+//! find room there, at 0.6 all but one in 10,000, at 0.8 all but one in 100. That one takes the place of, in this order: an expired flow, a closing
+//! one, one still on probation, one that the caller holds for dispensable, because its real server is what the
+//! scheduler would say anyway; else it is not remembered and lives by the scheduler alone. A settled flow that needs its
+//! entry never makes room.
 //!
-//! *Invariants*:
-//! - memory is allocated once, in `new`;
-//! - one writer (`FlowTable`, not `Clone`); readers (`FlowReader`) may read an entry in the middle of a
-//!   change and then see the old one, the new one or none, never a mixture of two;
-//! - a key occurs at most once.
+//! A service may hold a share of the table. One that holds it takes no free entry any more, and may push aside flows
+//! of its own only: a flood on one VIP costs the others nothing but the share it was given.
 //!
-//! Words are atomics (loads and stores only: plain moves on x86) because other workers and the
-//! control thread read the table while its worker writes.
+//! The buckets of a flow depend on its key, on its hash and on a secret of this boot. So whoever can make hashes
+//! collide, because he knows the scheduling key (a director's configuration has it), can still not aim at one bucket.
+//! The mixing is two or three multiplications (`Layout::mix`), not a cryptographic function: whoever could also watch
+//! which of his flows push each other out, might in time learn about the secret.
+//!
+//! *Memory*: 16 bytes an IPv4 entry and 32 an IPv6 one, nothing beside; at a load of 0.6 that is 26.7 and 53.3 bytes a
+//! flow. All of it is allocated and written to in `new`.
+//!
+//! *Invariants*: those of `buckets`; `held` is the number of entries of a service, their sum is `len`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::clock::Tick;
-use crate::flow::entry::{Flow, FlowKey};
-use crate::flow::state::Timeouts;
-use crate::hash::fold;
+use crate::flow::buckets::{Buckets, Pair, Place, Wanted, Writer};
+use crate::flow::entry::{Flow, FlowKey, Layout, SERVICE_BITS, service_bits};
+use crate::hash::HashKey;
 use crate::id::ServiceId;
 
-/// Entries in a bucket: 4 x 16 bytes = one cache line.
-pub const WAYS: usize = 4;
-/// Fewest flows a table is made for.
-pub const MIN_FLOWS: usize = 64;
+pub use crate::flow::buckets::{MIN_ENTRIES, WAYS};
 
-#[derive(Default)]
-struct Entry {
-    endpoints: AtomicU64,
-    meta: AtomicU64,
+/// Entries of a table, by family. Each is rounded up to a multiple of 8, and to `MIN_ENTRIES` at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// For flows of IPv4 clients, 16 bytes each.
+    pub ipv4: usize,
+    /// For flows of IPv6 clients, 32 bytes each.
+    pub ipv6: usize,
 }
 
-#[derive(Default)]
-#[repr(align(64))]
-struct Bucket([Entry; WAYS]);
+impl Capacity {
+    /// So many entries for each family.
+    pub const fn each(entries: usize) -> Self {
+        Capacity { ipv4: entries, ipv6: entries }
+    }
 
-/// The memory of a table, shared between its writer and its readers.
-struct Memory {
-    buckets: Box<[Bucket]>,
-    /// buckets.len() - 1; the length is a power of two.
-    mask: u64,
-    key: u64,
-    /// Entries given to another flow so far, the one in progress included.
-    writes: AtomicU64,
+    /// Entries of both families.
+    pub const fn total(self) -> usize {
+        self.ipv4 + self.ipv6
+    }
 }
 
 /// Where a flow may stand: its two buckets. Worth keeping between the prefetch and the lookup of a burst.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
-    first: usize,
-    second: usize,
+    ipv4: bool,
+    pair: Pair,
 }
 
 /// Where an entry stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    bucket: usize,
-    way: usize,
+    ipv4: bool,
+    place: Place,
 }
 
 /// What `insert` did.
@@ -68,43 +69,62 @@ pub struct Position {
 pub enum Inserted {
     /// Into a free entry.
     Free,
-    /// In place of this flow, which is forgotten.
-    Replaced(ServiceId, Flow),
-    /// Both buckets hold flows that may not be forgotten: the newcomer is not remembered.
+    /// In place of this flow, which is forgotten, and why it was this one.
+    Replaced(FlowKey, Flow, Victim),
+    /// Neither bucket has an entry that the newcomer may take: it is not remembered.
     Refused,
+}
+
+/// Why a flow could be forgotten for a newcomer, first choice first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Victim {
+    /// Its time was over.
+    Expired,
+    /// It was closing.
+    Closing,
+    /// It was still on probation.
+    Probation,
+    /// Its real server is what the scheduler says anyway: it loses nothing.
+    Dispensable,
 }
 
 /// The writing end: owned by one worker.
 pub struct FlowTable {
-    memory: Arc<Memory>,
-    /// Next bucket that `age` looks at.
+    ipv4: Writer<1>,
+    ipv6: Writer<3>,
+    secret: HashKey,
+    /// Next bucket that `age` looks at: those of IPv4, then those of IPv6.
     cursor: usize,
     flows: usize,
+    /// Entries by service.
+    held: Box<[u32; 1 << 16]>,
 }
 
 /// A reading end: for other workers and the control thread.
 #[derive(Clone)]
 pub struct FlowReader {
-    memory: Arc<Memory>,
+    ipv4: Arc<Buckets<1>>,
+    ipv6: Arc<Buckets<3>>,
+    secret: HashKey,
 }
 
 impl FlowTable {
-    /// A table for at least `flows` flows (rounded up to a power of two). `boot_key` is a secret of this
-    /// boot: without it nobody can aim at one bucket.
-    pub fn new(flows: usize, boot_key: u64) -> Self {
-        let buckets = flows.max(MIN_FLOWS).next_power_of_two() / WAYS;
-        let memory = Memory {
-            buckets: (0..buckets).map(|_| Bucket::default()).collect(),
-            mask: buckets as u64 - 1,
-            key: boot_key | 1,
-            writes: AtomicU64::new(0),
-        };
-        FlowTable { memory: Arc::new(memory), cursor: 0, flows: 0 }
+    /// A table with room for so many flows. `boot_key` is a secret of this boot, the same for all tables whose readers
+    /// a worker asks: without it nobody can aim at one bucket.
+    pub fn new(capacity: Capacity, boot_key: u64) -> Self {
+        FlowTable {
+            ipv4: Writer::new(capacity.ipv4),
+            ipv6: Writer::new(capacity.ipv6),
+            secret: HashKey([HashKey([1, 0]).words(boot_key, 1), HashKey([2, 0]).words(boot_key, 2)]),
+            cursor: 0,
+            flows: 0,
+            held: Box::new([0; 1 << 16]),
+        }
     }
 
     /// A reading end.
     pub fn reader(&self) -> FlowReader {
-        FlowReader { memory: self.memory.clone() }
+        FlowReader { ipv4: self.ipv4.reader(), ipv6: self.ipv6.reader(), secret: self.secret }
     }
 
     /// Flows remembered now.
@@ -118,227 +138,255 @@ impl FlowTable {
     }
 
     /// Flows the table has room for.
-    pub fn capacity(&self) -> usize {
-        self.memory.buckets.len() * WAYS
+    pub fn capacity(&self) -> Capacity {
+        Capacity { ipv4: self.ipv4.capacity(), ipv6: self.ipv6.capacity() }
     }
 
-    /// The buckets of a flow with this hash.
+    /// Entries that this service holds.
+    pub fn held(&self, service: ServiceId) -> usize {
+        self.held[usize::from(service.0)] as usize
+    }
+
+    /// The buckets of the flow with this key and this hash.
     #[inline(always)]
-    pub fn slot(&self, hash: u64) -> Slot {
-        self.memory.slot(hash)
+    pub fn slot(&self, hash: u64, key: &FlowKey) -> Slot {
+        slot(&self.ipv4, &self.ipv6, self.secret, hash, key)
     }
 
     /// Asks the processor to fetch the buckets of `slot`.
     #[inline(always)]
     pub fn prefetch(&self, slot: Slot) {
-        prefetch(&self.memory.buckets[slot.first]);
-        prefetch(&self.memory.buckets[slot.second]);
+        match slot.ipv4 {
+            true => self.ipv4.prefetch(slot.pair),
+            false => self.ipv6.prefetch(slot.pair),
+        }
     }
 
-    /// Looks a flow up.
+    /// Looks a flow up; `slot` is the slot of `key`.
     #[inline(always)]
-    pub fn find(&self, slot: Slot, key: FlowKey) -> Option<(Position, Flow)> {
-        self.memory.find(slot, key)
+    pub fn find(&self, slot: Slot, key: &FlowKey) -> Option<(Position, Flow)> {
+        let Slot { ipv4, pair } = slot;
+        let found = match ipv4 {
+            true => self.ipv4.find(pair, &wanted(key)),
+            false => self.ipv6.find(pair, &wanted(key)),
+        };
+        let (place, meta) = found?;
+        Flow::unpack(meta).map(|(_, flow)| (Position { ipv4, place }, flow))
     }
 
     /// Writes back a flow that `find` found there.
     #[inline(always)]
-    pub fn update(&mut self, position: Position, key: FlowKey, flow: Flow) {
-        let entry = self.memory.at(position);
-        entry.meta.store(flow.pack(key.service), Ordering::Relaxed);
+    pub fn update(&mut self, position: Position, key: &FlowKey, flow: Flow) {
+        let meta = flow.pack(key.service);
+        match position.ipv4 {
+            true => self.ipv4.update(position.place, meta),
+            false => self.ipv6.update(position.place, meta),
+        }
     }
 
-    /// Remembers a flow that `find` did not find.
-    #[inline]
-    pub fn insert(&mut self, slot: Slot, key: FlowKey, flow: Flow, timeouts: &Timeouts) -> Inserted {
-        let (bucket, free) = match (self.memory.free(slot.first), self.memory.free(slot.second)) {
-            // Nearly empty: many lookups then end in the first.
-            ((free, Some(way)), _) if free >= 3 => (slot.first, Some(way)),
-            ((free, Some(way)), (other, _)) if free >= other => (slot.first, Some(way)),
-            (_, (_, way)) => (slot.second, way),
+    /// Forgets a flow that `find` found there.
+    pub fn remove(&mut self, position: Position) {
+        let meta = match position.ipv4 {
+            true => self.ipv4.entry(position.place).1,
+            false => self.ipv6.entry(position.place).1,
         };
-        if let Some(way) = free {
-            self.write(Position { bucket, way }, key, flow);
-            self.flows += 1;
-            return Inserted::Free;
+        let Some((service, _)) = Flow::unpack(meta) else { return };
+        match position.ipv4 {
+            true => self.ipv4.free(position.place),
+            false => self.ipv6.free(position.place),
         }
-        match self.memory.victim(slot, flow.seen, timeouts) {
-            Some((position, service, old)) => {
-                self.write(position, key, flow);
-                Inserted::Replaced(service, old)
-            }
-            None => Inserted::Refused,
-        }
+        self.flows -= 1;
+        self.held[usize::from(service.0)] -= 1;
     }
 
-    /// Forgets the silent flows of the next `buckets` buckets and tells `forgotten` of each.
-    pub fn age(
+    /// Remembers a flow that `find` did not find. `share`: how much of its family's part of the table its service may
+    /// hold, in 1/1000, 0-1000; one entry at least. `dispensable`: whether the scheduler would say again what is
+    /// remembered of this flow; asked only if nothing better makes room.
+    #[inline]
+    pub fn insert(
         &mut self,
-        buckets: usize,
+        slot: Slot,
+        key: &FlowKey,
+        flow: Flow,
         now: Tick,
-        timeouts: &Timeouts,
-        mut forgotten: impl FnMut(ServiceId, Flow),
-    ) {
-        for _ in 0..buckets.min(self.memory.buckets.len()) {
-            for entry in &self.memory.buckets[self.cursor].0 {
-                if let Some((service, flow)) = Flow::unpack(entry.meta.load(Ordering::Relaxed))
-                    && now.since(flow.seen) >= timeouts.of(flow.state)
-                {
-                    entry.meta.store(0, Ordering::Relaxed);
-                    self.flows -= 1;
-                    forgotten(service, flow);
-                }
+        share: u16,
+        dispensable: impl FnMut(&FlowKey, &Flow) -> bool,
+    ) -> Inserted {
+        let Slot { ipv4, pair } = slot;
+        let capacity = if ipv4 { self.ipv4.capacity() } else { self.ipv6.capacity() };
+        let sated = share < 1000 && self.held(key.service) >= (capacity * usize::from(share) / 1000).max(1);
+        let inserted = match ipv4 {
+            true => insert(&mut self.ipv4, pair, key, flow, now, sated, dispensable),
+            false => insert(&mut self.ipv6, pair, key, flow, now, sated, dispensable),
+        };
+        match inserted {
+            Inserted::Free => self.flows += 1,
+            Inserted::Replaced(old, ..) => self.held[usize::from(old.service.0)] -= 1,
+            Inserted::Refused => return inserted,
+        }
+        self.held[usize::from(key.service.0)] += 1;
+        inserted
+    }
+
+    /// Forgets the expired flows of the next `buckets` buckets and tells `forgotten` of each.
+    pub fn age(&mut self, buckets: usize, now: Tick, mut forgotten: impl FnMut(FlowKey, Flow)) {
+        let (flows, held) = (&mut self.flows, &mut self.held);
+        let mut forget = |key: FlowKey, flow| {
+            *flows -= 1;
+            held[usize::from(key.service.0)] -= 1;
+            forgotten(key, flow);
+        };
+        let (ipv4, total) = (self.ipv4.len(), self.ipv4.len() + self.ipv6.len());
+        for _ in 0..buckets.min(total) {
+            match self.cursor.checked_sub(ipv4) {
+                None => expire(&mut self.ipv4, self.cursor, now, &mut forget),
+                Some(bucket) => expire(&mut self.ipv6, bucket, now, &mut forget),
             }
-            self.cursor = (self.cursor + 1) & self.memory.mask as usize;
+            self.cursor = if self.cursor + 1 < total { self.cursor + 1 } else { 0 };
         }
     }
 
     /// Number of buckets: what `age` has to look at to see every flow once.
     pub fn buckets(&self) -> usize {
-        self.memory.buckets.len()
-    }
-
-    #[inline(always)]
-    fn write(&mut self, position: Position, key: FlowKey, flow: Flow) {
-        let entry = self.memory.at(position);
-        // There is no other writer. The fence keeps the stores below behind this one: pairs with `undisturbed`.
-        self.memory.writes.store(self.memory.writes.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        fence(Ordering::Release);
-        // Free first: a reader between the stores finds nothing. Release: pairs with Acquire in `find`.
-        entry.meta.store(0, Ordering::Release);
-        entry.endpoints.store(key.endpoints, Ordering::Release);
-        entry.meta.store(flow.pack(key.service), Ordering::Release);
+        self.ipv4.len() + self.ipv6.len()
     }
 }
 
 impl FlowReader {
     /// Looks a flow up by its hash.
     #[inline]
-    pub fn find(&self, hash: u64, key: FlowKey) -> Option<Flow> {
-        let slot = self.memory.slot(hash);
-        self.memory.undisturbed(|| {
-            let (position, flow) = self.memory.find(slot, key)?;
-            Some((self.memory.at(position), flow.pack(key.service), flow))
-        })
+    pub fn find(&self, hash: u64, key: &FlowKey) -> Option<Flow> {
+        let Slot { ipv4, pair } = slot(&self.ipv4, &self.ipv6, self.secret, hash, key);
+        let found = match ipv4 {
+            true => self.ipv4.undisturbed(|| self.ipv4.find(pair, &wanted(key))),
+            false => self.ipv6.undisturbed(|| self.ipv6.find(pair, &wanted(key))),
+        };
+        found.and_then(|(_, meta)| Flow::unpack(meta)).map(|(_, flow)| flow)
     }
 
-    /// Every flow remembered while this walks; a flow that moves meanwhile may be missed.
+    /// Every flow remembered while this walks, IPv4 first; of those that come or go meanwhile, some.
     pub fn iter(&self) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
-        self.memory.buckets.iter().flat_map(|bucket| &bucket.0).filter_map(|entry| {
-            self.memory.undisturbed(|| {
-                let meta = entry.meta.load(Ordering::Acquire);
-                let (service, flow) = Flow::unpack(meta)?;
-                let key = FlowKey { endpoints: entry.endpoints.load(Ordering::Acquire), service };
-                Some((entry, meta, (key, flow)))
-            })
-        })
+        self.ipv4.iter().filter_map(unpack).chain(self.ipv6.iter().filter_map(unpack))
     }
 
     /// Flows the table has room for.
-    pub fn capacity(&self) -> usize {
-        self.memory.buckets.len() * WAYS
-    }
-}
-
-impl Memory {
-    /// What `read` takes from an entry (with the entry and the word 1 it found), once both words belong together.
-    ///
-    /// `write` frees an entry before it changes its word 0: word 1 unchanged means that no write, or a part of
-    /// one, fell between the loads. Two writes could have put the same word 1 back; `writes` tells of them.
-    #[inline]
-    fn undisturbed<'m, T>(&'m self, mut read: impl FnMut() -> Option<(&'m Entry, u64, T)>) -> Option<T> {
-        loop {
-            let writes = self.writes.load(Ordering::Acquire);
-            let (entry, meta, found) = read()?;
-            // Keeps the loads above before those below: pairs with the fence in `write`.
-            fence(Ordering::Acquire);
-            let unchanged = entry.meta.load(Ordering::Relaxed) == meta;
-            if self.writes.load(Ordering::Relaxed) == writes {
-                return unchanged.then_some(found);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn slot(&self, hash: u64) -> Slot {
-        let mixed = fold(hash ^ self.key, self.key);
-        Slot { first: (mixed & self.mask) as usize, second: ((mixed >> 32) & self.mask) as usize }
-    }
-
-    #[inline(always)]
-    fn at(&self, position: Position) -> &Entry {
-        &self.buckets[position.bucket].0[position.way]
-    }
-
-    #[inline(always)]
-    fn find(&self, slot: Slot, key: FlowKey) -> Option<(Position, Flow)> {
-        self.find_in(slot.first, key).or_else(|| self.find_in(slot.second, key))
-    }
-
-    #[inline(always)]
-    fn find_in(&self, bucket: usize, key: FlowKey) -> Option<(Position, Flow)> {
-        for (way, entry) in self.buckets[bucket].0.iter().enumerate() {
-            // Acquire: pairs with Release in `write`.
-            let meta = entry.meta.load(Ordering::Acquire);
-            if entry.endpoints.load(Ordering::Acquire) == key.endpoints
-                && let Some((service, flow)) = Flow::unpack(meta)
-                && service == key.service
-            {
-                return Some((Position { bucket, way }, flow));
-            }
-        }
-        None
-    }
-
-    /// Free entries of a bucket: how many, and the first.
-    #[inline(always)]
-    fn free(&self, bucket: usize) -> (usize, Option<usize>) {
-        let mut free = (0, None);
-        for (way, entry) in self.buckets[bucket].0.iter().enumerate().rev() {
-            if Flow::unpack(entry.meta.load(Ordering::Relaxed)).is_none() {
-                free = (free.0 + 1, Some(way));
-            }
-        }
-        free
-    }
-
-    /// The flow that a newcomer may replace: expired before closing before on probation, the longest silent
-    /// of its kind.
-    fn victim(&self, slot: Slot, now: Tick, timeouts: &Timeouts) -> Option<(Position, ServiceId, Flow)> {
-        let mut best = None;
-        for bucket in [slot.first, slot.second] {
-            for (way, entry) in self.buckets[bucket].0.iter().enumerate() {
-                let Some((service, flow)) = Flow::unpack(entry.meta.load(Ordering::Relaxed)) else {
-                    continue;
-                };
-                let silent = now.since(flow.seen);
-                let class = if silent >= timeouts.of(flow.state) {
-                    3
-                } else if flow.state.is_closing() {
-                    2
-                } else if flow.state.is_on_probation() {
-                    1
-                } else {
-                    continue;
-                };
-                if best.is_none_or(|(rank, _): (_, _)| (class, silent) > rank) {
-                    best = Some(((class, silent), (Position { bucket, way }, service, flow)));
-                }
-            }
-        }
-        best.map(|(_, victim)| victim)
+    pub fn capacity(&self) -> Capacity {
+        Capacity { ipv4: self.ipv4.capacity(), ipv6: self.ipv6.capacity() }
     }
 }
 
 #[inline(always)]
-fn prefetch(bucket: &Bucket) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch of a valid reference has no effect but on the cache.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-            std::ptr::from_ref(bucket).cast(),
-        )
+fn slot(ipv4: &Buckets<1>, ipv6: &Buckets<3>, secret: HashKey, hash: u64, key: &FlowKey) -> Slot {
+    match key.client.v4() {
+        Some(_) => Slot { ipv4: true, pair: ipv4.pair(<[u64; 1]>::of(key).mix(secret, hash, key.service)) },
+        None => Slot { ipv4: false, pair: ipv6.pair(<[u64; 3]>::of(key).mix(secret, hash, key.service)) },
+    }
+}
+
+#[inline(always)]
+fn wanted<const KEY: usize>(key: &FlowKey) -> Wanted<KEY>
+where
+    [u64; KEY]: Layout,
+{
+    Wanted { key: <[u64; KEY]>::of(key), mask: SERVICE_BITS, bits: service_bits(key.service) }
+}
+
+#[inline(always)]
+fn unpack<const KEY: usize>((key, meta): ([u64; KEY], u64)) -> Option<(FlowKey, Flow)>
+where
+    [u64; KEY]: Layout,
+{
+    Flow::unpack(meta).map(|(service, flow)| (key.key(service), flow))
+}
+
+/// `sated`: the service of the newcomer holds its share.
+#[inline(always)]
+fn insert<const KEY: usize>(
+    buckets: &mut Writer<KEY>,
+    pair: Pair,
+    key: &FlowKey,
+    flow: Flow,
+    now: Tick,
+    sated: bool,
+    dispensable: impl FnMut(&FlowKey, &Flow) -> bool,
+) -> Inserted
+where
+    [u64; KEY]: Layout,
+{
+    let (place, inserted) = match buckets.vacancy(pair).filter(|_| !sated) {
+        Some(place) => (place, Inserted::Free),
+        None => {
+            let own = sated.then_some(key.service);
+            let Some((place, old, flow, why)) = victim(buckets, pair, now, own, dispensable) else {
+                return Inserted::Refused;
+            };
+            (place, Inserted::Replaced(old, flow, why))
+        }
     };
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = bucket;
+    buckets.write(place, <[u64; KEY]>::of(key), flow.pack(key.service));
+    inserted
+}
+
+/// The flow that a newcomer may replace; `own`: only one of this service.
+fn victim<const KEY: usize>(
+    buckets: &Buckets<KEY>,
+    pair: Pair,
+    now: Tick,
+    own: Option<ServiceId>,
+    mut dispensable: impl FnMut(&FlowKey, &Flow) -> bool,
+) -> Option<(Place, FlowKey, Flow, Victim)>
+where
+    [u64; KEY]: Layout,
+{
+    let candidates = || {
+        buckets.occupied(pair).filter_map(move |(place, meta)| {
+            let (service, flow) = Flow::unpack(meta)?;
+            own.is_none_or(|own| own == service).then_some((place, service, flow))
+        })
+    };
+    let ranked = candidates().filter_map(|(place, service, flow)| {
+        let why = if flow.is_expired(now) {
+            Victim::Expired
+        } else if flow.state.is_closing() {
+            Victim::Closing
+        } else if flow.state.is_on_probation() {
+            Victim::Probation
+        } else {
+            return None;
+        };
+        // Soonest to expire; of the expired, whoever has been so the longest: its tick is the next after `MAX`.
+        let ahead = match flow.remaining(now) {
+            0 => flow.expires.since(now).wrapping_sub(1),
+            ahead => ahead,
+        };
+        Some(((why as u8, ahead), (place, service, flow, why)))
+    });
+    if let Some((_, (place, service, flow, why))) = ranked.min_by_key(|(rank, _)| *rank) {
+        return Some((place, buckets.entry(place).0.key(service), flow, why));
+    }
+    candidates().find_map(|(place, service, flow)| {
+        let key = buckets.entry(place).0.key(service);
+        dispensable(&key, &flow).then_some((place, key, flow, Victim::Dispensable))
+    })
+}
+
+/// Frees what has expired in a bucket.
+#[inline(always)]
+fn expire<const KEY: usize>(
+    buckets: &mut Writer<KEY>,
+    bucket: usize,
+    now: Tick,
+    forget: &mut impl FnMut(FlowKey, Flow),
+) where
+    [u64; KEY]: Layout,
+{
+    for way in 0..WAYS {
+        let place = Place::new(bucket, way);
+        if let Some((key, flow)) = unpack(buckets.entry(place))
+            && flow.is_expired(now)
+        {
+            buckets.free(place);
+            forget(key, flow);
+        }
+    }
 }

@@ -105,7 +105,12 @@ fn gauges_return_to_zero_after_moves_evictions_adoptions_and_reopened_connection
     // Far more newcomers than the table has room for.
     happen(&mut rig, &Event::Frames { worker: 0, first: 1000, count: 500, flags: Some(SYN) });
     happen(&mut rig, &Event::Frames { worker: 1, first: 1000, count: 500, flags: None });
-    happen(&mut rig, &Event::Frames { worker: 1, first: 2000, count: 500, flags: Some(ACK) });
+    // Two segments each: what is settled makes no room.
+    for n in 2000..2500 {
+        for _ in 0..2 {
+            happen(&mut rig, &Event::Frames { worker: 1, first: n, count: 1, flags: Some(ACK) });
+        }
+    }
     happen(&mut rig, &Event::Frames { worker: 1, first: 3000, count: 500, flags: Some(SYN) });
     rig.check_gauges();
     let counts = [

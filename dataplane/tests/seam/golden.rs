@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use shunt_dataplane::clock::Tick;
 use shunt_dataplane::director::{Director, Verdicts};
-use shunt_dataplane::flow::FlowTable;
+use shunt_dataplane::flow::{Capacity, FlowTable};
 use shunt_dataplane::forwarding::ServiceSpec;
 use shunt_dataplane::port::PortId;
 use shunt_dataplane::stats::WorkerStats;
@@ -140,7 +140,7 @@ fn every_golden_frame_gets_its_verdict_and_its_bytes() {
         let mut rig = Rig::new(1, 64);
         rig.publish(&state(&case.state));
         let stats = Arc::new(WorkerStats::default());
-        let mut director = Director::new(0, FlowTable::new(64, 1), Vec::new(), stats);
+        let mut director = Director::new(0, FlowTable::new(Capacity::each(64), 1), Vec::new(), stats);
         let mut verdicts = Verdicts::new();
         let mut direct = |frame: &mut Vec<u8>| {
             let burst = std::slice::from_mut(frame);

@@ -10,7 +10,7 @@ use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
 use pcap_file::{DataLink, PcapError};
 use proptest::prelude::*;
 use shunt_dataplane::director::Director;
-use shunt_dataplane::flow::FlowTable;
+use shunt_dataplane::flow::{Capacity, FlowTable};
 use shunt_dataplane::forwarding::{Builder, ForwardingState, Path, ServiceSpec};
 use shunt_dataplane::hash::HashKey;
 use shunt_dataplane::port::memory::{FRAME_ROOM, MemoryFrame};
@@ -68,7 +68,7 @@ fn replay_for(input: &[u8], specs: &[ServiceSpec]) -> Result<Replay, PcapError> 
     let state = ForwardingState::empty(HashKey([7, 11]));
     let mut publisher = Publisher::new(Builder::after(&state, 1, 1).build(&specs).unwrap());
     let stats = Arc::new(WorkerStats::default());
-    let director = Director::new(0, FlowTable::new(1024, 1), Vec::new(), stats.clone());
+    let director = Director::new(0, FlowTable::new(Capacity::each(1024), 1), Vec::new(), stats.clone());
     let output = Sink::default();
     let port = PcapPort::new(Cursor::new(input), output.clone())?;
     let ports = vec![AttachedPort { port, interface: PortId(0), complete_checksums: false }];

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use shunt_dataplane::director::Director;
-use shunt_dataplane::flow::{Flow, FlowKey, FlowReader, FlowTable};
+use shunt_dataplane::flow::{Capacity, Flow, FlowKey, FlowReader, FlowTable};
 use shunt_dataplane::forwarding::{
     Builder, ForwardingState, OnFailure, Options, Path, Ports, RealSlot, RealSpec, ServiceId, ServiceKey,
     ServiceSpec, Thresholds,
@@ -45,10 +45,11 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// A rig of `workers` workers with room for `flows` flows each, and no service.
+    /// A rig of `workers` workers with room for `flows` flows of either family each, and no service.
     pub fn new(workers: usize, flows: usize) -> Self {
         let mut publisher = Publisher::new(ForwardingState::empty(HashKey([7, 11])));
-        let tables: Vec<FlowTable> = (0..workers).map(|_| FlowTable::new(flows, 0x5eed)).collect();
+        let tables: Vec<FlowTable> =
+            (0..workers).map(|_| FlowTable::new(Capacity::each(flows), 0x5eed)).collect();
         let readers: Vec<FlowReader> = tables.iter().map(FlowTable::reader).collect();
         let seats = tables
             .into_iter()
@@ -137,7 +138,7 @@ impl Rig {
         for worker in 0..self.seats.len() {
             let mut held: BTreeMap<(ServiceId, RealSlot, u8), (u64, u64)> = BTreeMap::new();
             for (key, flow) in self.flows(worker) {
-                let held = held.entry((key.service(), flow.real, flow.epoch)).or_default();
+                let held = held.entry((key.service, flow.real, flow.epoch)).or_default();
                 *(if flow.state.is_active() { &mut held.0 } else { &mut held.1 }) += 1;
             }
             for (id, service) in self.state().services() {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// Files of the packet path, and the functions in them that run before or beside it.
-const HOT: [(&str, &[&str]); 21] = [
+const HOT: [(&str, &[&str]); 25] = [
     ("src/worker.rs", &["new"]),
     ("src/director.rs", &["new"]),
     ("src/parse.rs", &[]),
@@ -17,7 +17,11 @@ const HOT: [(&str, &[&str]); 21] = [
     ("src/flow/mod.rs", &[]),
     ("src/flow/entry.rs", &[]),
     ("src/flow/state.rs", &[]),
+    ("src/flow/timeouts.rs", &[]),
     ("src/flow/table.rs", &["new"]),
+    ("src/flow/fragments.rs", &["new"]),
+    ("src/flow/buckets.rs", &["new"]),
+    ("src/flow/pages.rs", &["new", "layout"]),
     ("src/forwarding/mod.rs", &["empty"]),
     ("src/forwarding/service.rs", &[]),
     ("src/forwarding/real.rs", &[]),

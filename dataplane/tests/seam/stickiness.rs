@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use shunt_dataplane::verdict::DropReason;
 
-use crate::craft::{ACK, Craft, FIN, SYN};
+use crate::craft::{ACK, Craft, FIN, RST, SYN};
 use crate::rig::{Rig, dns, down, draining, http, service, up, weighted};
 
 const FLOWS: u32 = 20_000;
@@ -257,12 +257,17 @@ fn a_syn_on_a_closing_flow_is_scheduled_anew() {
 
 #[test]
 fn flows_are_forgotten_after_the_timeout_of_their_state_and_not_before() {
-    let seconds: [(&str, &[Vec<u8>], u64); 5] = [
-        ("syn", &[Craft::tcp(1, SYN).bytes()], 60),
-        ("established", &[Craft::tcp(1, ACK).bytes()], 900),
-        ("fin", &[Craft::tcp(1, FIN).bytes()], 120),
-        ("rst", &[Craft::tcp(1, crate::craft::RST).bytes()], 10),
-        ("udp", &[Craft::udp(1).bytes(), Craft::udp(1).bytes()], 300),
+    let tcp = |flags: &[u8]| flags.iter().map(|flags| Craft::tcp(1, *flags).bytes()).collect();
+    let seconds: [(&str, Vec<Vec<u8>>, u64); 9] = [
+        ("syn", tcp(&[SYN]), 60),
+        ("midway", tcp(&[ACK]), 60),
+        ("established", tcp(&[SYN, ACK]), 900),
+        ("established from midway", tcp(&[ACK, ACK]), 900),
+        ("fin", tcp(&[SYN, ACK, FIN | ACK]), 120),
+        ("fin after syn", tcp(&[SYN, FIN | ACK]), 120),
+        ("fin alone", tcp(&[FIN | ACK]), 10),
+        ("rst", tcp(&[SYN, ACK, RST]), 10),
+        ("udp", vec![Craft::udp(1).bytes(), Craft::udp(1).bytes()], 300),
     ];
     for (name, frames, timeout) in seconds {
         let mut rig = Rig::new(1, 64);
@@ -270,7 +275,7 @@ fn flows_are_forgotten_after_the_timeout_of_their_state_and_not_before() {
         rig.now = ((1 << 22) - 5) * 1000;
         rig.seats[0].worker.turn(rig.now);
         rig.publish(&[service(http(), [up(1)]), service(dns(), [up(1)])]);
-        for frame in frames {
+        for frame in &frames {
             rig.real(0, frame);
         }
         rig.wait(timeout - 1);

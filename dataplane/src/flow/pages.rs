@@ -1,0 +1,110 @@
+//! The memory of a table: zeroed, aligned, and backed by real pages before the first frame comes. Memory that is
+//! only reserved costs a page fault at the first touch of each page, thousands of them in a burst of newcomers; and
+//! with pages of 4 KiB nearly every look into a large table misses the translation cache, so that huge ones are
+//! asked for (Linux: Documentation/admin-guide/mm/transhuge.rst, `madvise`).
+//!
+//! *Invariant*: allocated once and never moved; given back when the last end of the table is gone.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ops::Deref;
+use std::ptr::NonNull;
+
+/// Size and alignment of a huge page on x86-64, and for most configurations of aarch64.
+const HUGE: usize = 2 << 20;
+/// Alignment of smaller tables: the largest bucket (`buckets`), two cache lines.
+const SMALL: usize = 128;
+
+/// Types of which all bytes 0 are a value.
+///
+/// # Safety
+/// That is so, and the type has nothing to drop and no reference.
+pub(super) unsafe trait Zeroable {}
+
+/// A fixed number of `T`.
+pub(super) struct Pages<T> {
+    at: NonNull<T>,
+    length: usize,
+}
+
+// SAFETY: it owns its `T`s as a box would.
+unsafe impl<T: Send> Send for Pages<T> {}
+// SAFETY: it lends them out as shared references only.
+unsafe impl<T: Sync> Sync for Pages<T> {}
+
+impl<T: Zeroable> Pages<T> {
+    /// `length` (at least 1) zeroed values, each page of them written to. The process ends if there is no memory.
+    pub fn new(length: usize) -> Self {
+        let layout = layout::<T>(length);
+        assert!(layout.size() > 0, "a table has entries");
+        // SAFETY: the size is not 0.
+        let Some(at) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        if layout.size() >= HUGE {
+            // SAFETY: the range begins at a page and lies within the allocation. If the kernel has no huge pages to
+            // give, small ones do as well.
+            unsafe { libc::madvise(at.as_ptr().cast(), layout.size() / HUGE * HUGE, libc::MADV_HUGEPAGE) };
+        }
+        // SAFETY: all of it is ours.
+        unsafe { at.write_bytes(0, layout.size()) };
+        Pages { at: at.cast(), length }
+    }
+}
+
+/// Panics if so many do not fit an address space.
+fn layout<T>(length: usize) -> Layout {
+    let layout = Layout::array::<T>(length).expect("a table fits the address space");
+    let align = if layout.size() >= HUGE { HUGE } else { SMALL };
+    layout.align_to(align).expect("an alignment is a power of two")
+}
+
+impl<T> Deref for Pages<T> {
+    type Target = [T];
+
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        // SAFETY: `new` allocated that many, all bytes 0, which is a value of every Zeroable; they live as long as self.
+        unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.length) }
+    }
+}
+
+impl<T> Drop for Pages<T> {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with the same layout; a Zeroable has nothing to drop.
+        unsafe { dealloc(self.at.as_ptr().cast(), layout::<T>(self.length)) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    // SAFETY: atomics of all bytes 0 are zeros.
+    unsafe impl Zeroable for [AtomicU64; 8] {}
+
+    /// Page faults of this thread so far.
+    fn faults() -> i64 {
+        // SAFETY: a structure of plain numbers, filled in by the call.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is valid for the call.
+        unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+        usage.ru_minflt + usage.ru_majflt
+    }
+
+    #[test]
+    fn memory_is_zeroed_and_aligned_and_its_pages_are_there() {
+        for length in [1, 1000, 65_536, 1_000_000] {
+            let pages = Pages::<[AtomicU64; 8]>::new(length);
+            assert_eq!(pages.len(), length);
+            assert_eq!(pages.as_ptr() as usize % SMALL, 0);
+            let before = faults();
+            for line in pages.iter() {
+                for word in line {
+                    assert_eq!(word.load(Ordering::Relaxed), 0);
+                    word.store(1, Ordering::Relaxed);
+                }
+            }
+            // The stack's, and the kernel's when it moves pages together; a thousand times as many without care.
+            assert!(faults() - before < 20, "{} page faults in {length} lines", faults() - before);
+        }
+    }
+}
