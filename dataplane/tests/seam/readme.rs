@@ -47,6 +47,9 @@ fn every_path_in_the_readme_exists() {
 #[test]
 fn the_readme_is_right_about_the_size_of_a_flow() {
     assert!(readme().contains("16 bytes for IPv4, four to a cache line, and 32 for IPv6"));
+    let at_six_tenths = |bytes: f64| format!("{:.1}", bytes / 0.6);
+    let sizes = format!("{} and {} bytes a flow", at_six_tenths(16.0), at_six_tenths(32.0));
+    assert!(readme().replace('\n', " ").contains(&sizes), "{sizes}");
     let flows = FlowTable::new(Capacity::each(1 << 20), 1);
     assert_eq!((flows.capacity(), flows.buckets()), (Capacity::each(1 << 20), 2 << 18));
 }
