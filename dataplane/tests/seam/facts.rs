@@ -210,7 +210,7 @@ fn impossible_fragments_are_dropped() {
             let place = fragment_header(offset, more, 7);
             let craft = Craft { protocol: 17, payload: Vec::new(), ..craft.clone() };
             let craft = if v6 { craft.extended(FRAGMENT, &place) } else { craft };
-            let mut frame = Craft { fragment: offset / 8 | u16::from(more) << 13, ..craft }.bytes();
+            let mut frame = Craft { fragment: (offset / 8) | (u16::from(more) << 13), ..craft }.bytes();
             frame.truncate(frame.len() - 8);
             frame.extend(vec![9; length]);
             repair_ip_length(&mut frame);
