@@ -116,3 +116,132 @@ fn retag<F: FrameBytes>(
     // A frame can always be shorter.
     wanted >= tags || frame.resize(length - (tags - wanted) * TAG)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Address, Kind, Protocol, TcpFlags};
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    const BEFORE: [u8; 12] = [0x00, 0x00, 0x5e, 0x00, 0x53, 0x0d, 0x00, 0x00, 0x5e, 0x00, 0x53, 0x01];
+    const AFTER: MacHeader = MacHeader([2, 0, 0, 0, 0, 7, 0x00, 0x00, 0x5e, 0x00, 0x53, 0x0d]);
+
+    /// A frame with these tags and a header of this family, and what there is to know of it.
+    fn frame(tags: &[[u8; 4]], v6: bool) -> (Vec<u8>, Packet) {
+        let mut frame = BEFORE.to_vec();
+        tags.iter().for_each(|tag| frame.extend(tag));
+        let l3 = frame.len() as u16 + 2;
+        let (address, header): (IpAddr, _) =
+            if v6 { (Ipv6Addr::LOCALHOST.into(), 40) } else { (Ipv4Addr::LOCALHOST.into(), 20) };
+        frame.extend(if v6 { [0x86, 0xdd, 0x60] } else { [0x08, 0x00, 0x45] });
+        frame.extend(1..header as u8 + 30);
+        let src = Address::from(address);
+        let (kind, protocol, flags) = (Kind::Whole, Protocol::Udp, TcpFlags::default());
+        let (l4, end) = (l3 + header, frame.len() as u16);
+        (frame, Packet { kind, src, dst: src, src_port: 1, dst_port: 2, protocol, flags, l3, l4, end })
+    }
+
+    fn rewritten(tags: &[[u8; 4]], v6: bool, vlan: Vlan) -> Vec<u8> {
+        let (mut frame, packet) = frame(tags, v6);
+        assert!(rewrite(&mut frame, &packet, &AFTER, vlan, false));
+        frame
+    }
+
+    /// What a frame should be: its MAC addresses, these tags, and what is above with one hop less.
+    fn expected(tags: &[[u8; 4]], v6: bool) -> Vec<u8> {
+        let (mut frame, packet) = frame(tags, v6);
+        frame[..12].copy_from_slice(&AFTER.0);
+        let l3 = packet.l3 as usize;
+        if v6 {
+            frame[l3 + 7] -= 1;
+        } else {
+            frame[l3 + 8] -= 1;
+            frame[l3 + 10] += 1;
+        }
+        frame
+    }
+
+    const LOW: [u8; 4] = [0x81, 0x00, 0x20, 0x64];
+    /// Priority 7, drop eligible.
+    const HIGH: [u8; 4] = [0x88, 0xa8, 0xf1, 0x23];
+
+    #[test]
+    fn kept_tags_stay_as_they_are() {
+        for tags in [&[][..], &[LOW], &[HIGH, LOW]] {
+            for v6 in [false, true] {
+                assert_eq!(rewritten(tags, v6, Vlan::Keep), expected(tags, v6));
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_without_tags_is_shorter_by_them() {
+        for tags in [&[][..], &[LOW], &[HIGH, LOW]] {
+            for v6 in [false, true] {
+                assert_eq!(rewritten(tags, v6, Vlan::Untagged), expected(&[], v6));
+            }
+        }
+    }
+
+    #[test]
+    fn another_vlan_is_one_tag_with_the_priority_of_the_outermost() {
+        for (tags, tag) in [
+            (&[][..], [0x81, 0x00, 0x0f, 0xfe]),
+            (&[LOW], [0x81, 0x00, 0x2f, 0xfe]),
+            (&[HIGH], [0x81, 0x00, 0xff, 0xfe]),
+            (&[HIGH, LOW], [0x81, 0x00, 0xff, 0xfe]),
+            (&[LOW, HIGH], [0x81, 0x00, 0x2f, 0xfe]),
+        ] {
+            for v6 in [false, true] {
+                assert_eq!(rewritten(tags, v6, Vlan::Tagged(4094)), expected(&[tag], v6));
+            }
+        }
+    }
+
+    #[test]
+    fn a_kept_ttl_leaves_all_above_ethernet_alone() {
+        for v6 in [false, true] {
+            for vlan in [Vlan::Keep, Vlan::Untagged, Vlan::Tagged(9)] {
+                let (mut frame, packet) = frame(&[LOW], v6);
+                let above = frame[16..].to_vec();
+                assert!(rewrite(&mut frame, &packet, &AFTER, vlan, true));
+                assert!(frame.ends_with(&above));
+                assert_eq!(frame[..12], AFTER.0);
+            }
+        }
+    }
+
+    /// A frame as long as its memory.
+    struct Full(Vec<u8>);
+
+    impl AsRef<[u8]> for Full {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    impl AsMut<[u8]> for Full {
+        fn as_mut(&mut self) -> &mut [u8] {
+            &mut self.0
+        }
+    }
+
+    impl FrameBytes for Full {
+        fn resize(&mut self, len: usize) -> bool {
+            self.0.truncate(len);
+            len <= self.0.len()
+        }
+    }
+
+    #[test]
+    fn a_frame_without_room_for_a_tag_is_left_alone() {
+        let (bytes, packet) = frame(&[], false);
+        let mut full = Full(bytes.clone());
+        assert!(!rewrite(&mut full, &packet, &AFTER, Vlan::Tagged(9), false));
+        assert_eq!(full.0, bytes);
+        assert!(rewrite(&mut full, &packet, &AFTER, Vlan::Untagged, false));
+        let (tagged, packet) = frame(&[HIGH, LOW], false);
+        let mut full = Full(tagged);
+        assert!(rewrite(&mut full, &packet, &AFTER, Vlan::Tagged(9), false), "one tag less needs no room");
+    }
+}

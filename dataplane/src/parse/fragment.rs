@@ -30,8 +30,9 @@ pub(super) fn parse(
     place: &Place,
 ) -> Result<Packet, DropReason> {
     let length = datagram.end - place.data;
-    let is_possible =
-        length > 0 && (!place.more || length % 8 == 0) && place.before + place.offset + length <= LONGEST;
+    let is_possible = length > 0
+        && (!place.more || length.is_multiple_of(8))
+        && place.before + place.offset + length <= LONGEST;
     if !is_possible {
         return Err(DropReason::FragmentBad);
     }

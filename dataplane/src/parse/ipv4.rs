@@ -14,6 +14,16 @@ const PROTOCOL_ICMP: u8 = 1;
 /// The facts of a frame whose IPv4 header begins at `l3`, which is within the frame or at its end.
 #[inline(always)]
 pub(super) fn parse(frame: &[u8], l3: usize) -> Result<Packet, DropReason> {
+    let (ip, datagram) = header(frame, l3)?;
+    match Protocol::from_number(ip[9]) {
+        Some(protocol) if !is_fragment(ip) => transport::datagram(frame, &datagram, protocol, Kind::Whole),
+        // It reads the header once more: what most packets need can then stay in registers.
+        _ => unusual(frame, l3),
+    }
+}
+
+#[inline(always)]
+fn header(frame: &[u8], l3: usize) -> Result<(&[u8; MIN], Datagram), DropReason> {
     let Some(ip) = frame[l3..].first_chunk::<MIN>() else { return Err(DropReason::FrameTruncated) };
     if ip[0] >> 4 != 4 {
         return Err(DropReason::IpVersionBad);
@@ -38,30 +48,34 @@ pub(super) fn parse(frame: &[u8], l3: usize) -> Result<Packet, DropReason> {
     if is_martian(src) || src == dst {
         return Err(DropReason::SourceMartian);
     }
-    let datagram = Datagram { src: Address::from_v4(src), dst: Address::from_v4(dst), l3, l4, end };
-    // More Fragments, or an offset: either makes it a fragment (Don't Fragment is 0x4000).
-    let place = u16_at(ip, 6);
-    if place & 0x3fff != 0 {
-        return fragment(frame, &datagram, ip[9], place);
-    }
-    match Protocol::from_number(ip[9]) {
-        Some(protocol) => transport::datagram(frame, &datagram, protocol, Kind::Whole),
-        None if ip[9] == PROTOCOL_ICMP => icmp::error(frame, &datagram),
-        None => Err(DropReason::ProtocolUnsupported),
-    }
+    Ok((ip, Datagram { src: Address::from_v4(src), dst: Address::from_v4(dst), l3, l4, end }))
 }
 
+/// More Fragments, or an offset: either makes it a fragment (Don't Fragment is 0x4000).
+#[inline(always)]
+fn is_fragment(ip: &[u8; MIN]) -> bool {
+    u16_at(ip, 6) & 0x3fff != 0
+}
+
+/// A fragment, an ICMP message, or what is not supported.
 #[inline(never)]
-fn fragment(frame: &[u8], datagram: &Datagram, protocol: u8, place: u16) -> Result<Packet, DropReason> {
-    // An ICMP error is short enough to travel whole (RFC 1812, section 4.3.2.3).
-    let Some(protocol) = Protocol::from_number(protocol) else { return Err(DropReason::ProtocolUnsupported) };
-    let place = Place {
-        data: datagram.l4,
-        before: datagram.l4 - datagram.l3,
-        offset: (place & 0x1fff) as usize * 8,
-        more: place & 0x2000 != 0,
-    };
-    fragment::parse(frame, datagram, protocol, &place)
+fn unusual(frame: &[u8], l3: usize) -> Result<Packet, DropReason> {
+    let (ip, datagram) = header(frame, l3)?;
+    match Protocol::from_number(ip[9]) {
+        Some(protocol) => {
+            let place = u16_at(ip, 6);
+            let place = Place {
+                data: datagram.l4,
+                before: datagram.l4 - datagram.l3,
+                offset: (place & 0x1fff) as usize * 8,
+                more: place & 0x2000 != 0,
+            };
+            fragment::parse(frame, &datagram, protocol, &place)
+        }
+        // A fragment of an ICMP message is none of an error: that travels whole (RFC 1812, section 4.3.2.3).
+        None if ip[9] == PROTOCOL_ICMP && !is_fragment(ip) => icmp::error(frame, &datagram),
+        None => Err(DropReason::ProtocolUnsupported),
+    }
 }
 
 /// "This network", loopback, multicast and above are no source addresses.

@@ -1,6 +1,6 @@
 //! IPv6: RFC 8200, and the walk through its extension headers.
 //!
-//! The walk is bounded in headers and bytes: a packet cannot make it longer than a cache line or two, and what a
+//! The walk is bounded in headers and bytes: a packet cannot make it longer than a few cache lines, and what a
 //! client really sends has one extension header or none (RFC 7872 measured how few networks pass more).
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -32,6 +32,17 @@ const PROTOCOL_ICMP: u8 = 58;
 /// The facts of a frame whose IPv6 header begins at `l3`, which is within the frame or at its end.
 #[inline(always)]
 pub(super) fn parse(frame: &[u8], l3: usize) -> Result<Packet, DropReason> {
+    let (next, datagram) = header(frame, l3)?;
+    match Protocol::from_number(next) {
+        Some(protocol) => transport::datagram(frame, &datagram, protocol, Kind::Whole),
+        // It reads the header once more: what most packets need can then stay in registers.
+        None => extended(frame, l3),
+    }
+}
+
+/// What the header says, and the number of what follows it.
+#[inline(always)]
+fn header(frame: &[u8], l3: usize) -> Result<(u8, Datagram), DropReason> {
     let Some(ip) = frame[l3..].first_chunk::<HEADER>() else { return Err(DropReason::FrameTruncated) };
     if ip[0] >> 4 != 6 {
         return Err(DropReason::IpVersionBad);
@@ -47,16 +58,13 @@ pub(super) fn parse(frame: &[u8], l3: usize) -> Result<Packet, DropReason> {
     if is_martian(src) || src == dst || dst.v4().is_some() {
         return Err(DropReason::SourceMartian);
     }
-    let datagram = Datagram { src, dst, l3, l4, end };
-    match Protocol::from_number(next) {
-        Some(protocol) => transport::datagram(frame, &datagram, protocol, Kind::Whole),
-        None => extended(frame, datagram, next),
-    }
+    Ok((next, Datagram { src, dst, l3, l4, end }))
 }
 
 /// A packet with extension headers, an ICMP message, or what is not supported.
 #[inline(never)]
-fn extended(frame: &[u8], datagram: Datagram, next: u8) -> Result<Packet, DropReason> {
+fn extended(frame: &[u8], l3: usize) -> Result<Packet, DropReason> {
+    let (next, datagram) = header(frame, l3)?;
     let chain = walk(frame, datagram.l4, datagram.end, next)?;
     let start = datagram.l4;
     let datagram = Datagram { l4: chain.l4, ..datagram };

@@ -300,7 +300,7 @@ pub fn fragment_header(offset: u16, more: bool, identification: u32) -> Vec<u8> 
 /// Cuts the datagram in a frame into fragments with `size` bytes (a multiple of 8) of it each; their identification is
 /// `id`. With IPv6, the first `kept` bytes of extension headers are repeated in each fragment, and the rest is cut up.
 pub fn fragments(frame: &[u8], size: usize, id: u32, kept: usize) -> Vec<Vec<u8>> {
-    assert!(size > 0 && size % 8 == 0);
+    assert!(size > 0 && size.is_multiple_of(8));
     let l3 = network(frame);
     let v4 = frame[l3 - 2] == 8;
     let length = usize::from(u16::from_be_bytes([frame[l3 + 2], frame[l3 + 3]]));
@@ -315,7 +315,7 @@ pub fn fragments(frame: &[u8], size: usize, id: u32, kept: usize) -> Vec<Vec<u8>
             if v4 {
                 fragment[l3 + 2..l3 + 4].copy_from_slice(&((data - l3 + piece.len()) as u16).to_be_bytes());
                 fragment[l3 + 4..l3 + 6].copy_from_slice(&(id as u16).to_be_bytes());
-                let place = offset / 8 | u16::from(more) << 13;
+                let place = (offset / 8) | (u16::from(more) << 13);
                 fragment[l3 + 6..l3 + 8].copy_from_slice(&place.to_be_bytes());
                 fragment[l3 + 10..l3 + 12].fill(0);
                 let checksum = !sum(&fragment[l3..]);

@@ -160,7 +160,7 @@ fn above(
         return Some(facts(Kind::Whole, src, dst, transport(&packet[header..], protocol, false)?));
     };
     let length = packet.len() - data;
-    if length == 0 || more && length % 8 > 0 || before + offset + length > 65_535 {
+    if length == 0 || more && !length.is_multiple_of(8) || before + offset + length > 65_535 {
         return None;
     }
     if offset > 0 {

@@ -2,11 +2,13 @@
 //! each would link libxdp and libbpf anew.
 
 mod allocation;
+mod answers;
 mod builder;
 mod completion;
 mod conservation;
 mod craft;
 mod differential;
+mod facts;
 mod gauges;
 mod golden;
 mod malformed;

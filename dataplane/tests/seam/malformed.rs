@@ -14,9 +14,9 @@ use shunt_dataplane::rewrite::{MacHeader, Vlan, rewrite};
 use shunt_dataplane::verdict::DropReason;
 
 use crate::craft::{
-    ACK, AUTHENTICATION, Craft, DESTINATION, DIRECTOR_MAC, FRAGMENT, HOP_BY_HOP, ROUTING, SYN,
-    authentication_header, fragment_header, fragments, icmp_error, options_header, repair_icmp_checksum,
-    repair_ip_checksum, repair_ip_length, routing_header,
+    ACK, AUTHENTICATION, Craft, DESTINATION, DIRECTOR_MAC, FRAGMENT, HOP_BY_HOP, ROUTING, SYN, VIP6,
+    authentication_header, client6, fragment_header, fragments, icmp_error, options_header,
+    repair_icmp_checksum, repair_ip_checksum, repair_ip_length, routing_header,
 };
 use crate::rig::{PORTS, Rig, dns, http, port, service, up};
 
@@ -162,7 +162,7 @@ fn crafts() -> impl Strategy<Value = Craft> {
     let protocol = prop_oneof![4 => 0..3u8, 1 => 3..6u8];
     let payload = proptest::collection::vec(any::<u8>(), 0..120);
     let tag = (prop_oneof![8 => Just(0x8100), 2 => Just(0x88a8), 1 => Just(0x9100)], any::<u16>());
-    let tags = prop_oneof![2 => Just(Vec::new()), 1 => proptest::collection::vec(tag, 0..=3)];
+    let tags = prop_oneof![9 => Just(Vec::new()), 5 => proptest::collection::vec(tag.clone(), 0..=2), 1 => proptest::collection::vec(tag, 3)];
     let extensions = prop_oneof![
         1 => Just(Vec::new()),
         2 => proptest::collection::vec(extension(), 1..4),
@@ -172,32 +172,53 @@ fn crafts() -> impl Strategy<Value = Craft> {
     let fragment = prop_oneof![
         8 => Just(0), 1 => Just(0x4000), 2 => Just(0x2000), 1 => 0..6u16, 1 => 0x2000..0x2006u16, 1 => any::<u16>(),
     ];
-    let ports = prop_oneof![9 => Just(None), 1 => any::<(bool, bool)>().prop_map(Some)];
-    (
-        (protocol, any::<bool>(), 0u32..100, any::<u8>()),
-        payload,
-        0usize..11,
-        tags,
-        extensions,
-        (fragment, ports),
-    )
-        .prop_map(|((protocol, v6, n, flags), payload, words, tags, extensions, (fragment, zeros))| {
-            let craft = match protocol {
-                0 => Craft::tcp(n, flags),
-                1 => Craft::udp(n),
-                2 => Craft::sctp(n),
-                3 => Craft { protocol: 59, ..Craft::udp(n) },
-                4 => Craft { protocol: 50, ..Craft::udp(n) },
-                _ => Craft { protocol: 47, ..Craft::udp(n) },
-            };
-            let (no_src, no_dst) = zeros.unwrap_or_default();
-            let src_port = if no_src { 0 } else { craft.src_port };
-            let dst_port = if no_dst { 0 } else { craft.dst_port };
-            let options = vec![1; words * 4];
-            let craft = Craft { payload, options, tags, extensions, fragment, src_port, dst_port, ..craft };
-            if v6 { craft.v6() } else { craft }
-        })
+    let zeros = prop_oneof![9 => Just((false, false)), 1 => any::<(bool, bool)>()];
+    let ihl = proptest::option::weighted(0.05, 0..16u8);
+    let data_offset = prop_oneof![9 => Just(5), 1 => 0..16u8];
+    let from = proptest::option::weighted(0.1, 0..6usize);
+    let facts = (protocol, any::<bool>(), 0u32..100, any::<u8>());
+    let headers = (tags, extensions, 0usize..11, payload);
+    (facts, headers, (fragment, zeros, ihl, data_offset, from)).prop_map(|(facts, headers, wrong)| {
+        let (protocol, v6, n, flags) = facts;
+        let (tags, extensions, words, payload) = headers;
+        let (fragment, (no_src, no_dst), ihl, data_offset, from) = wrong;
+        let craft = match protocol {
+            0 => Craft::tcp(n, flags),
+            1 => Craft::udp(n),
+            2 => Craft::sctp(n),
+            3 => Craft { protocol: 59, ..Craft::udp(n) },
+            4 => Craft { protocol: 50, ..Craft::udp(n) },
+            _ => Craft { protocol: 47, ..Craft::udp(n) },
+        };
+        let craft = Craft {
+            src_port: if no_src { 0 } else { craft.src_port },
+            dst_port: if no_dst { 0 } else { craft.dst_port },
+            options: vec![1; words * 4],
+            payload,
+            tags,
+            extensions,
+            fragment,
+            ihl,
+            data_offset,
+            ..craft
+        };
+        match (v6, from) {
+            (false, None) => craft,
+            (false, Some(from)) => Craft { src: BAD_SOURCES[from].parse().unwrap(), ..craft },
+            (true, None) => craft.v6(),
+            (true, Some(from)) => {
+                let mapped = "::ffff:198.18.0.1".parse().unwrap();
+                let src = BAD_SOURCES6.get(from).map_or(client6(n), |text| text.parse().unwrap());
+                Craft { v6: Some((src, if from == 5 { mapped } else { VIP6 })), ..craft.v6() }
+            }
+        }
+    })
 }
+
+/// Who is not a client; the VIP too.
+const BAD_SOURCES: [&str; 6] =
+    ["0.0.0.0", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.10"];
+const BAD_SOURCES6: [&str; 5] = ["::", "::1", "ff02::1", "::ffff:198.18.0.1", "2001:db8::10"];
 
 fn extension() -> impl Strategy<Value = (u8, Vec<u8>)> {
     let small = prop_oneof![8 => 1..3u8, 1 => Just(31u8), 1 => Just(32u8)];
@@ -216,11 +237,12 @@ fn extension() -> impl Strategy<Value = (u8, Vec<u8>)> {
 /// Whole datagrams, fragments of them, and ICMP errors about the answers to them.
 pub fn nearly_good() -> impl Strategy<Value = Vec<u8>> {
     let index = any::<prop::sample::Index>;
-    (crafts(), 0..4u8, index(), (0..16u8, 0..4u8, any::<u32>()), 1..8usize, proptest::option::of(index()))
+    let kind = prop_oneof![3 => 1..5u8, 1 => 11..13u8, 1 => 0..16u8];
+    (crafts(), 0..4u8, index(), (kind, 0..4u8, any::<u32>()), 1..8usize, proptest::option::of(index()))
         .prop_map(|(craft, shape, piece, (kind, code, rest), words, cut)| match shape {
             0 | 1 => craft.bytes(),
             2 => {
-                let whole = Craft { extensions: Vec::new(), fragment: 0, ..craft };
+                let whole = Craft { extensions: Vec::new(), fragment: 0, ihl: None, data_offset: 5, ..craft };
                 let pieces = fragments(&whole.bytes(), words * 8, rest, 0);
                 piece.get(&pieces).clone()
             }
