@@ -14,7 +14,7 @@ use pnet_packet::ipv4::{self, Ipv4Packet};
 use pnet_packet::tcp::TcpPacket;
 use shunt_bench::traffic::{PORT, Traffic, vip};
 use shunt_dataplane::clock::Tick;
-use shunt_dataplane::director::{Director, Verdicts};
+use shunt_dataplane::director::{Director, Memory, Rates, Verdicts};
 use shunt_dataplane::flow::{Capacity, Flow, FlowKey, FlowState, FlowTable};
 use shunt_dataplane::forwarding::{
     Builder, ForwardingState, Options, Path, Ports, RealSlot, RealSpec, ServiceId, ServiceKey, ServiceSpec,
@@ -62,8 +62,17 @@ fn state() -> ForwardingState {
 }
 
 /// Room for twice the flows: the load that operators are told to plan for.
+fn room(flows: usize) -> Capacity {
+    Capacity { ipv4: 2 * flows, ipv6: 0 }
+}
+
 fn table(flows: usize) -> FlowTable {
-    FlowTable::new(Capacity { ipv4: 2 * flows, ipv6: 0 }, BOOT_KEY)
+    FlowTable::new(room(flows), BOOT_KEY)
+}
+
+fn director(flows: usize, stats: Arc<WorkerStats>) -> Director {
+    let memory = Memory::for_workers(1, room(flows), BOOT_KEY).pop().expect("one worker");
+    Director::new(0, memory, Rates::default(), stats)
 }
 
 fn hash(packet: &Packet) -> u64 {
@@ -102,7 +111,7 @@ fn floor(c: &mut Criterion) {
         b.iter(|| {
             traffic.write(&mut frames);
             for frame in &mut frames {
-                rewrite(frame, black_box(&packet), &header(1));
+                rewrite(frame, black_box(&packet), &header(1), Vlan::Keep, false);
             }
             black_box(&frames);
         });
@@ -246,7 +255,7 @@ fn pass(c: &mut Criterion) {
     for flows in FLOWS {
         let mut traffic = Traffic::new(flows);
         let mut frames = traffic.frames();
-        let mut director = Director::new(0, table(flows), Vec::new(), Arc::new(WorkerStats::default()));
+        let mut director = director(flows, Arc::new(WorkerStats::default()));
         let mut verdicts = Verdicts::new();
         let mut direct = |traffic: &mut Traffic| {
             traffic.write(&mut frames);
@@ -263,7 +272,7 @@ fn pass(c: &mut Criterion) {
         let mut traffic = Traffic::new(flows);
         let mut frames = traffic.frames();
         let stats = Arc::new(WorkerStats::default());
-        let director = Director::new(0, table(flows), Vec::new(), stats.clone());
+        let director = director(flows, stats.clone());
         let mut publisher = Publisher::new(self::state());
         let port = MemoryPort::new(2 * BURST);
         let ports = vec![AttachedPort { port, interface: PortId(0), complete_checksums: false }];

@@ -8,12 +8,13 @@
 //!
 //! `director/flow.rs` is what a packet does to its flow, `director/relay.rs` where packets without ports go (later
 //! fragments, ICMP errors), `director/persistence.rs` how the flows of one client stay together,
-//! `director/allowance.rs` how often the director itself may speak.
+//! `director/allowance.rs` how often the director itself may speak, `director/risk.rs` what a lost table would cost.
 
 mod allowance;
 mod flow;
 mod persistence;
 mod relay;
+mod risk;
 
 use std::sync::Arc;
 
@@ -23,8 +24,9 @@ use crate::answer::{Answer, answer};
 use crate::checksum;
 use crate::clock::Tick;
 use crate::director::allowance::Allowance;
-use crate::flow::table::{Capacity, Position, Slot};
-use crate::flow::{Flow, FlowKey, FlowReader, FlowTable, FragmentReader, FragmentTable};
+use crate::director::risk::Risk;
+use crate::flow::table::{Aged, Position, Slot};
+use crate::flow::{Capacity, Flow, FlowKey, FlowReader, FlowTable, FragmentReader, FragmentTable};
 use crate::forwarding::{ForwardingState, Real, Service};
 use crate::id::RealSlot;
 use crate::packet::{Kind, Packet};
@@ -80,6 +82,7 @@ pub struct Director {
     worker: usize,
     memory: Memory,
     allowance: Allowance,
+    risk: Risk,
     stats: Arc<WorkerStats>,
 }
 
@@ -126,7 +129,7 @@ impl From<DropReason> for Refusal {
 impl Director {
     /// A director for worker number `worker`, which counts in `stats` and says no more than `rates`.
     pub fn new(worker: usize, memory: Memory, rates: Rates, stats: Arc<WorkerStats>) -> Self {
-        Director { worker, memory, allowance: Allowance::new(rates), stats }
+        Director { worker, memory, allowance: Allowance::new(rates), risk: Risk::default(), stats }
     }
 
     /// Decides about each frame of the burst and rewrites those that go on. `complete_checksums`: the port
@@ -247,12 +250,18 @@ impl Director {
 
     /// Forgets flows that were silent for too long, in the next `buckets` buckets of the tables.
     pub fn age(&mut self, state: &ForwardingState, buckets: usize, now: Tick) {
-        let (worker, expired) = (self.worker, &self.stats.flows_expired);
-        self.memory.flows.age(buckets, now, |key, flow| {
-            expired.add(1);
-            flow::forget(worker, state, &key, &flow);
+        let (worker, expired, risk) = (self.worker, &self.stats.flows_expired, &mut self.risk);
+        let ended = self.memory.flows.age(buckets, now, |key, flow, aged| match aged {
+            Aged::Alive => risk.look(state, &key, &flow, now),
+            Aged::Forgotten => {
+                expired.add(1);
+                flow::forget(worker, state, &key, &flow);
+            }
         });
         self.stats.flows.set(self.memory.flows.len() as u64);
+        if ended {
+            self.stats.flows_at_risk.set(self.risk.finish(self.memory.flows.len()));
+        }
     }
 
     /// The flow table, for its size and its readers.

@@ -226,9 +226,12 @@ impl<P: Port> Worker<P> {
         let due = (buckets as u64 * now.saturating_sub(self.aged) / AGE_PERIOD) as usize;
         if due > 0 {
             let state = self.subscriber.current();
-            self.director.age(state, due.min(if idle { AGE_SLICE_IDLE } else { AGE_SLICE }), tick);
+            let slice = due.min(if idle { AGE_SLICE_IDLE } else { AGE_SLICE });
+            self.director.age(state, slice, tick);
             self.stats.generation.set(state.generation());
-            self.aged = now;
+            // What a busy worker leaves is owed, not forgotten.
+            self.aged =
+                if slice == due { now } else { self.aged + slice as u64 * AGE_PERIOD / buckets as u64 };
         }
     }
 

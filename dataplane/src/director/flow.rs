@@ -306,7 +306,7 @@ pub(super) fn question(
 }
 
 /// Whether a flow's real server is what the scheduler would say anyway: to forget it changes nothing.
-fn is_dispensable(state: &ForwardingState, key: &FlowKey, flow: &Flow, now: Tick) -> bool {
+pub(super) fn is_dispensable(state: &ForwardingState, key: &FlowKey, flow: &Flow, now: Tick) -> bool {
     let Some(service) = state.service(key.service) else { return true };
     if flow.state.is_template() {
         return false;

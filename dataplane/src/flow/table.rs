@@ -88,6 +88,15 @@ pub enum Victim {
     Dispensable,
 }
 
+/// What `age` found of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aged {
+    /// It is remembered on.
+    Alive,
+    /// It had expired.
+    Forgotten,
+}
+
 /// The writing end: owned by one worker.
 pub struct FlowTable {
     ipv4: Writer<1>,
@@ -228,22 +237,31 @@ impl FlowTable {
         inserted
     }
 
-    /// Forgets the expired flows of the next `buckets` buckets and tells `forgotten` of each.
-    pub fn age(&mut self, buckets: usize, now: Tick, mut forgotten: impl FnMut(FlowKey, Flow)) {
+    /// Looks through the next `buckets` buckets, forgets the flows that have expired, and tells `seen` of each flow.
+    /// Returns whether it came to the end of the table.
+    pub fn age(&mut self, buckets: usize, now: Tick, mut seen: impl FnMut(FlowKey, Flow, Aged)) -> bool {
         let (flows, held) = (&mut self.flows, &mut self.held);
-        let mut forget = |key: FlowKey, flow| {
-            *flows -= 1;
-            held[usize::from(key.service.0)] -= 1;
-            forgotten(key, flow);
+        let mut looked_at = |key: FlowKey, flow, aged| {
+            if aged == Aged::Forgotten {
+                *flows -= 1;
+                held[usize::from(key.service.0)] -= 1;
+            }
+            seen(key, flow, aged);
         };
+        let mut ended = false;
         let (ipv4, total) = (self.ipv4.len(), self.ipv4.len() + self.ipv6.len());
         for _ in 0..buckets.min(total) {
             match self.cursor.checked_sub(ipv4) {
-                None => expire(&mut self.ipv4, self.cursor, now, &mut forget),
-                Some(bucket) => expire(&mut self.ipv6, bucket, now, &mut forget),
+                None => look(&mut self.ipv4, self.cursor, now, &mut looked_at),
+                Some(bucket) => look(&mut self.ipv6, bucket, now, &mut looked_at),
             }
-            self.cursor = if self.cursor + 1 < total { self.cursor + 1 } else { 0 };
+            self.cursor += 1;
+            if self.cursor >= total {
+                self.cursor = 0;
+                ended = true;
+            }
         }
+        ended
     }
 
     /// Number of buckets: what `age` has to look at to see every flow once.
@@ -370,23 +388,25 @@ where
     })
 }
 
-/// Frees what has expired in a bucket.
+/// Looks through a bucket and frees what has expired.
 #[inline(always)]
-fn expire<const KEY: usize>(
+fn look<const KEY: usize>(
     buckets: &mut Writer<KEY>,
     bucket: usize,
     now: Tick,
-    forget: &mut impl FnMut(FlowKey, Flow),
+    seen: &mut impl FnMut(FlowKey, Flow, Aged),
 ) where
     [u64; KEY]: Layout,
 {
     for way in 0..WAYS {
         let place = Place::new(bucket, way);
-        if let Some((key, flow)) = unpack(buckets.entry(place))
-            && flow.is_expired(now)
-        {
-            buckets.free(place);
-            forget(key, flow);
+        if let Some((key, flow)) = unpack(buckets.entry(place)) {
+            if flow.is_expired(now) {
+                buckets.free(place);
+                seen(key, flow, Aged::Forgotten);
+            } else {
+                seen(key, flow, Aged::Alive);
+            }
         }
     }
 }

@@ -60,6 +60,13 @@ impl FrameBytes for Vec<u8> {
     }
 }
 
+/// A frame whose length is fixed, for benchmarks.
+impl<const N: usize> FrameBytes for [u8; N] {
+    fn resize(&mut self, len: usize) -> bool {
+        len == N
+    }
+}
+
 /// The port.
 #[derive(Debug)]
 pub struct MemoryPort {

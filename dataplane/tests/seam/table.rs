@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use shunt_dataplane::clock::Tick;
-use shunt_dataplane::flow::table::{Inserted, MIN_ENTRIES, Victim};
+use shunt_dataplane::flow::table::{Aged, Inserted, MIN_ENTRIES, Victim};
 use shunt_dataplane::flow::{Capacity, Flow, FlowKey, FlowState, FlowTable, Timeouts};
 use shunt_dataplane::forwarding::{RealSlot, ServiceId};
 use shunt_dataplane::packet::Address;
@@ -306,9 +306,17 @@ fn a_template_is_no_flow() {
         assert_eq!(real_of(&table, &key(family, 7, WEB)), None);
         assert_eq!(table.reader().iter().collect::<Vec<_>>(), [(template, flow)]);
         let mut gone = Vec::new();
-        table.age(table.buckets(), Tick::new(104), |key, _| gone.push(key));
+        table.age(table.buckets(), Tick::new(104), |key, _, aged| {
+            if aged == Aged::Forgotten {
+                gone.push(key);
+            }
+        });
         assert_eq!(gone, []);
-        table.age(table.buckets(), Tick::new(105), |key, _| gone.push(key));
+        table.age(table.buckets(), Tick::new(105), |key, _, aged| {
+            if aged == Aged::Forgotten {
+                gone.push(key);
+            }
+        });
         assert_eq!(gone, [template]);
         assert!(table.is_empty());
     }
