@@ -26,6 +26,7 @@ pub mod privilege;
 pub mod process;
 pub mod queue_socket;
 pub mod session;
+pub mod shown;
 pub mod sink;
 pub mod snapshot;
 mod spawner;
