@@ -98,7 +98,7 @@ fn place(frame: &Frame) -> Option<(u32, usize)> {
 
 #[test]
 fn later_fragments_that_overtake_the_first_reach_the_real_server_of_the_flow() {
-    const DATAGRAMS: u16 = 50;
+    const DATAGRAMS: u16 = 12;
     let lab = Lab::builder().ipv6().build();
     let director = start(&lab, SILENT);
     let injector = Injector::open(&lab, 0);
@@ -141,7 +141,7 @@ fn later_fragments_that_overtake_the_first_reach_the_real_server_of_the_flow() {
 
 #[test]
 fn fragments_whose_first_never_comes_are_counted_as_orphans_and_disturb_nobody() {
-    const ORPHANS: u16 = 20;
+    const ORPHANS: u16 = 10;
     let lab = Lab::builder().ipv6().build();
     let _echoes: Vec<_> = lab.real_servers().map(|server| echo::Echo::start(server, SILENT)).collect();
     let director = start(&lab, SILENT);

@@ -93,7 +93,7 @@ fn an_upload_to_a_real_server_behind_a_narrow_cable_works_because_the_director_s
                 || frame.is_from(leg.address)
                 || leg.address6.is_some_and(|own| frame.is_from(own))
         };
-        assert!(!told.is_empty() && told.iter().all(|frame| from(frame)), "{frames:#?}");
+        assert!(!told.is_empty() && told.iter().all(from), "{frames:#?}");
         let after = Tally::settled(&director);
         let refused = after.dropped("too_big") - before.dropped("too_big");
         assert!(refused >= told.len() as u64, "each was about a frame that was too big: {after:#?}");

@@ -14,8 +14,8 @@ use pnet_packet::tcp::{self, MutableTcpPacket};
 use pnet_packet::udp::{self, MutableUdpPacket};
 use shunt_tests::{Frame, Lab, Mac, PacketSocket, craft};
 
-/// What the stand-in does badly. Not every test file has a use for all of it.
-#[allow(dead_code)]
+/// What the stand-in does badly.
+#[allow(dead_code, reason = "each test file is a program of its own")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     Nothing,
