@@ -235,3 +235,21 @@ fn a_flood_of_a_million_sources_takes_seconds_and_arrives() {
         });
     }
 }
+
+#[test]
+fn iperf3_says_how_many_of_its_large_datagrams_arrived() {
+    let lab = Lab::builder().real_servers(1).directors(0).build();
+    let (client, server) = (lab.client(0), lab.real_server(0));
+    let address = server.address().to_string();
+    let mut command = server.command("iperf3");
+    command.args(["--server", "--forceflush", "--bind", &address]);
+    let iperf3 = server.spawn(command);
+    iperf3.wait_for_line("Server listening", SOON);
+    let mut command = client.command("iperf3");
+    command.args(["--client", &address, "--udp", "--length", "8000", "--bitrate", "20M", "--bytes", "4M"]);
+    let output = command.arg("--json").output().expect("iperf3 starts");
+    let view: serde_json::Value = serde_json::from_slice(&output.stdout).expect("iperf3 writes JSON");
+    let number = |key: &str| view["end"]["sum"][key].as_u64();
+    assert!(number("packets").is_some_and(|packets| packets >= 500), "{view:#}");
+    assert!(number("lost_packets").is_some_and(|lost| lost < 25), "{view:#}");
+}
