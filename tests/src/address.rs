@@ -8,10 +8,13 @@
 //! | real servers | | 192.0.2.21, .22, ... | or 203.0.113.21, ... | 02:00:00:00:e0:21, ... |
 //! | VIPs | | 192.0.2.10 to .19 | | that of the owner |
 //!
+//! In a lab with IPv6 everybody has an address of that family too, which ends in the same digits: beside
+//! 198.51.100.7, 192.0.2.21 and 203.0.113.21 these are 2001:db8:51::7, 2001:db8:2::21 and 2001:db8:113::21.
+//!
 //! Invariant: the last byte of a MAC *looks like* the last byte of the address: .21 is `:21`, not `:15`.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// The first VIP, the one that tests with one service use.
@@ -21,6 +24,15 @@ pub const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
 pub fn vip(index: usize) -> IpAddr {
     assert!(index < 10, "the lab has the VIPs 192.0.2.10 to .19; number {index} was asked for");
     Segment::Lan.address(10 + index)
+}
+
+/// The first VIP of a lab with IPv6.
+pub const VIP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x10));
+
+/// The IPv6 VIP number `index` (0 to 9), from [`VIP6`] on.
+pub fn vip6(index: usize) -> IpAddr {
+    assert!(index < 10, "the lab has the VIPs 2001:db8:2::10 to ::19; number {index} was asked for");
+    Segment::Lan.address6(10 + index)
 }
 
 /// One of the networks of a lab.
@@ -52,6 +64,24 @@ impl Segment {
     pub fn router(self) -> IpAddr {
         self.address(1)
     }
+
+    /// The length of every segment's IPv6 prefix.
+    pub const PREFIX6: u8 = 64;
+
+    /// The IPv6 address of this segment that ends in the decimal digits of `last`.
+    pub fn address6(self, last: usize) -> IpAddr {
+        let network = match self {
+            Segment::Outside => 0x51,
+            Segment::Lan => 2,
+            Segment::Servers => 0x113,
+        };
+        Ipv6Addr::new(0x2001, 0xdb8, network, 0, 0, 0, 0, u16::from(digits(last))).into()
+    }
+
+    /// The router's IPv6 address here.
+    pub fn router6(self) -> IpAddr {
+        self.address6(1)
+    }
 }
 
 /// An Ethernet address.
@@ -66,10 +96,20 @@ impl Mac {
 
     /// `02:00:00:00:ROLE:LAST`, where LAST shows the decimal `last`, so at most 99.
     pub fn of_role(role: u8, last: usize) -> Mac {
-        assert!(last < 100, "a MAC of the lab shows two decimal digits, not {last}");
-        let digits = (last / 10 * 16 + last % 10) as u8;
-        Mac([0x02, 0, 0, 0, role, digits])
+        Mac([0x02, 0, 0, 0, role, digits(last)])
     }
+
+    /// The link-local address that a kernel makes from it (RFC 4291 appendix A).
+    pub fn link_local(self) -> IpAddr {
+        let [a, b, c, d, e, f] = self.0.map(u16::from);
+        Ipv6Addr::new(0xfe80, 0, 0, 0, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f).into()
+    }
+}
+
+/// The byte whose hexadecimal digits are the decimal ones of `last`, so at most 99.
+fn digits(last: usize) -> u8 {
+    assert!(last < 100, "the lab's MACs and IPv6 addresses show two decimal digits, not {last}");
+    (last / 10 * 16 + last % 10) as u8
 }
 
 impl fmt::Display for Mac {
@@ -105,6 +145,13 @@ mod tests {
     #[test]
     fn a_mac_shows_the_last_byte_of_the_address() {
         assert_eq!(Mac::of_role(0xe0, 21).to_string(), "02:00:00:00:e0:21");
+    }
+
+    #[test]
+    fn an_ipv6_address_ends_in_the_digits_of_the_ipv4_address() {
+        assert_eq!(Segment::Lan.address6(21).to_string(), "2001:db8:2::21");
+        assert_eq!((vip6(0), vip6(9).to_string()), (VIP6, "2001:db8:2::19".to_owned()));
+        assert_eq!(Mac::of_role(0xe0, 21).link_local().to_string(), "fe80::ff:fe00:e021");
     }
 
     #[test]

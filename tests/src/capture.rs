@@ -139,10 +139,12 @@ pub fn read(file: &Path) -> Vec<Frame> {
     let opened = File::open(file).unwrap_or_else(|fault| fail(&fault));
     let mut reader = PcapReader::new(std::io::BufReader::new(opened)).unwrap_or_else(|fault| fail(&fault));
     let mut frames = Vec::new();
-    while let Some(packet) = reader.next_packet() {
+    // Raw: the checked reader refuses frames of which the capture has kept only the front.
+    while let Some(packet) = reader.next_raw_packet() {
         let packet = packet.unwrap_or_else(|fault| fail(&fault));
-        let length = packet.orig_len as usize;
-        frames.extend(Frame::parse(packet.timestamp, packet.data.into_owned(), length));
+        // tcpdump writes microseconds.
+        let time = Duration::new(packet.ts_sec.into(), packet.ts_frac * 1000);
+        frames.extend(Frame::parse(time, packet.data.into_owned(), packet.orig_len as usize));
     }
     frames
 }

@@ -13,7 +13,7 @@ use pnet_packet::udp::{self, MutableUdpPacket};
 
 use crate::address::Mac;
 use crate::checksum::pseudo_header;
-use crate::frame::{Arp, Frame, TCP, UDP};
+use crate::frame::{Arp, Frame, SCTP, TCP, UDP};
 
 const ETHERNET: usize = 14;
 const ARP: usize = 28;
@@ -113,6 +113,46 @@ pub fn udp(segment: &Segment, payload: &[u8]) -> Vec<u8> {
     packet_in_frame(segment, UDP, &bytes)
 }
 
+/// An SCTP packet (RFC 9260 section 3) with these chunks behind its common header; its CRC32c is right.
+pub fn sctp(segment: &Segment, chunks: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(segment.source.port().to_be_bytes());
+    bytes.extend(segment.destination.port().to_be_bytes());
+    // The verification tag, and room for the checksum.
+    bytes.extend([0; 8]);
+    bytes.extend(chunks);
+    // RFC 9260 appendix A: the sum goes out with its lowest byte first.
+    let sum = crc32c(&bytes).to_le_bytes();
+    bytes[8..12].copy_from_slice(&sum);
+    packet_in_frame(segment, SCTP, &bytes)
+}
+
+/// `frame` with 802.1Q tags for `vlans`, the outermost first; of several, all but the last are service tags (802.1ad).
+pub fn tagged(frame: &[u8], vlans: &[u16]) -> Vec<u8> {
+    const ADDRESSES: usize = 12;
+    let (addresses, rest) = frame.split_at(ADDRESSES);
+    let mut bytes = addresses.to_vec();
+    for (n, vlan) in vlans.iter().enumerate() {
+        let ethertype: u16 = if n + 1 < vlans.len() { 0x88a8 } else { 0x8100 };
+        bytes.extend(ethertype.to_be_bytes());
+        bytes.extend(vlan.to_be_bytes());
+    }
+    bytes.extend(rest);
+    bytes
+}
+
+/// The CRC of Castagnoli, bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let mut crc = !0;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+        }
+    }
+    !crc
+}
+
 /// "Who has `target`? Tell `sender`", to all.
 pub fn arp_request(sender_mac: Mac, sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     arp(Mac::BROADCAST, Arp { operation: Arp::REQUEST, sender, sender_mac, target }, Mac::ZERO)
@@ -159,7 +199,7 @@ pub fn view(bytes: &[u8]) -> Frame {
     Frame::parse(Duration::ZERO, bytes.to_vec(), bytes.len()).expect("a crafted frame has an Ethernet header")
 }
 
-fn packet_in_frame(segment: &Segment, protocol: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn packet_in_frame(segment: &Segment, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes;
     let ethertype = match (segment.source.ip(), segment.destination.ip()) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -196,4 +236,45 @@ fn packet_in_frame(segment: &Segment, protocol: u8, payload: &[u8]) -> Vec<u8> {
 
 fn half(source: IpAddr, destination: IpAddr, protocol: u8, segment: &[u8]) -> u16 {
     pseudo_header(source, destination, protocol, segment.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::{VIP, VIP6};
+
+    #[test]
+    fn the_check_value_of_the_crc_is_the_published_one() {
+        // RFC 3720 appendix B.4: 32 bytes of zeroes.
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn tags_are_read_as_they_were_put_in() {
+        for (client, vip) in [("198.51.100.7:1", VIP), ("[2001:db8:51::7]:1", VIP6)] {
+            let segment = Segment {
+                source: client.parse().unwrap(),
+                destination: (vip, 80).into(),
+                ..Segment::default()
+            };
+            let plain = view(&tcp(&segment, b"hello"));
+            for vlans in [&[][..], &[100], &[7, 4094]] {
+                let frame = view(&tagged(&plain.bytes, vlans));
+                assert_eq!(frame.vlans, vlans);
+                assert_eq!((frame.packet(), frame.ethertype), (plain.packet(), plain.ethertype));
+            }
+        }
+    }
+
+    #[test]
+    fn the_ports_of_sctp_are_read_as_they_were_made() {
+        let segment = Segment {
+            source: "198.51.100.7:1000".parse().unwrap(),
+            destination: (VIP, 2000).into(),
+            ..Segment::default()
+        };
+        let frame = view(&sctp(&segment, &[1, 0, 0, 4]));
+        assert_eq!(frame.ip.and_then(|ip| ip.ports), Some((1000, 2000)));
+    }
 }

@@ -11,11 +11,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::address::{Mac, Segment};
 use crate::client::Answer;
-use crate::frame::{Arp, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame};
+use crate::frame::{Arp, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, Neighbor};
 use crate::lab::Lab;
 use crate::twin;
 
@@ -71,7 +71,13 @@ impl Cast {
             real_servers: lab.real_servers().map(|server| server.mac()).collect(),
             director_in: director.leg(Segment::Lan).mac,
             director_out: director.leg(out).mac,
-            director_addrs: director.legs().iter().map(|leg| leg.address).collect(),
+            // The link-local ones: neighbour discovery speaks from there.
+            director_addrs: director
+                .legs()
+                .iter()
+                .flat_map(|leg| [Some(leg.address), leg.address6, Some(leg.mac.link_local())])
+                .flatten()
+                .collect(),
             others: lab
                 .directors()
                 .enumerate()
@@ -164,22 +170,39 @@ pub fn forwarded_intact(incoming: &[Frame], outgoing: &[Frame], cast: &Cast) -> 
 ///
 /// A silent LAN passes: look at the number.
 pub fn owner_answers_arp(frames: &[Frame], vip: IpAddr, owner: Mac) -> Result<usize, Violation> {
-    let claims = |frame: &&Frame| frame.arp.is_some_and(|arp| IpAddr::V4(arp.sender) == vip);
-    let wrong =
-        |frame: &&Frame| frame.arp.is_some_and(|arp| arp.sender_mac != owner || frame.source != owner);
-    report(
-        frames.iter().filter(claims).filter(wrong),
-        &format!("others than {owner} say that {vip} is theirs"),
-    )?;
-    Ok(frames.iter().filter(claims).count())
+    let claims: Vec<(&Frame, Mac)> =
+        frames.iter().filter_map(|frame| Some((frame, claim(frame, vip)?))).collect();
+    let wrong = claims.iter().filter(|(frame, mac)| *mac != owner || frame.source != owner);
+    report(wrong.map(|(frame, _)| *frame), &format!("others than {owner} say that {vip} is theirs"))?;
+    Ok(claims.len())
 }
 
-/// Whether anybody asked for `vip` by ARP: without a question, no answer shows nothing.
+/// Where this frame says that `vip` is: an ARP message from it, an advertisement of it, or a solicitation from it.
+fn claim(frame: &Frame, vip: IpAddr) -> Option<Mac> {
+    if let Some(arp) = frame.arp {
+        return (IpAddr::V4(arp.sender) == vip).then_some(arp.sender_mac);
+    }
+    let neighbor = frame.neighbor?;
+    let is_claim = match neighbor.kind {
+        Neighbor::ADVERTISEMENT => IpAddr::V6(neighbor.target) == vip,
+        _ => frame.is_from(vip),
+    };
+    is_claim.then(|| neighbor.mac.unwrap_or(frame.source))
+}
+
+/// Whether anybody asked for `vip` by ARP or neighbour discovery: without a question, no answer shows nothing.
 pub fn asked_for(frames: &[Frame], vip: IpAddr) -> bool {
-    frames
-        .iter()
-        .filter_map(|frame| frame.arp)
-        .any(|arp| arp.operation == Arp::REQUEST && arp.target == vip && IpAddr::V4(arp.sender) != vip)
+    frames.iter().any(|frame| match (frame.arp, frame.neighbor) {
+        (Some(arp), _) => arp.operation == Arp::REQUEST && arp.target == vip && IpAddr::V4(arp.sender) != vip,
+        (_, Some(neighbor)) => {
+            neighbor.kind == Neighbor::SOLICITATION
+                && IpAddr::V6(neighbor.target) == vip
+                // From nowhere is who would like to have it (RFC 4862 section 5.4.2).
+                && !frame.is_from(vip)
+                && !frame.is_from(Ipv6Addr::UNSPECIFIED.into())
+        }
+        _ => false,
+    })
 }
 
 /// Whether it says that it carries IP, whatever it carries.

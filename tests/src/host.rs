@@ -20,6 +20,8 @@ pub struct Leg {
     pub segment: Segment,
     /// The host's own address there.
     pub address: IpAddr,
+    /// Its IPv6 address, in a lab that has IPv6.
+    pub address6: Option<IpAddr>,
     /// Its Ethernet address.
     pub mac: Mac,
     /// The name of the other end, a port of a bridge. Captures are taken there: tcpdump sees neither what XDP takes
@@ -71,6 +73,20 @@ impl Host {
     /// The address of its first leg.
     pub fn address(&self) -> IpAddr {
         self.first().address
+    }
+
+    /// The IPv6 address of its first leg; panics if the lab has no IPv6.
+    #[track_caller]
+    pub fn address6(&self) -> IpAddr {
+        match self.first().address6 {
+            Some(address) => address,
+            None => panic!("{} has no IPv6 address: the lab was not built with `ipv6()`", self.role),
+        }
+    }
+
+    /// Whether it has IPv6 addresses.
+    pub fn has_ipv6(&self) -> bool {
+        self.legs.iter().any(|leg| leg.address6.is_some())
     }
 
     /// The Ethernet address of its first leg.

@@ -22,6 +22,7 @@ pub struct Injector {
     router: Mac,
     director: Mac,
     client: IpAddr,
+    client6: Option<IpAddr>,
 }
 
 impl Injector {
@@ -34,15 +35,19 @@ impl Injector {
             router: lab.router().leg(Lan::Lan).mac,
             director: director.mac(),
             client: lab.client(0).address(),
+            client6: lab.client(0).legs()[0].address6,
         }
     }
 
-    /// The headers of a packet from the client's port `source_port`.
+    /// The headers of a packet from the client's port `source_port`; from its IPv6 address if it goes to one.
+    #[track_caller]
     pub fn segment(&self, source_port: u16, destination: SocketAddr) -> Segment {
+        let client = if destination.is_ipv4() { Some(self.client) } else { self.client6 };
+        let client = client.expect("the lab was built with `ipv6()`");
         Segment {
             source_mac: self.router,
             destination_mac: self.director,
-            source: (self.client, source_port).into(),
+            source: (client, source_port).into(),
             destination,
             ..Segment::default()
         }

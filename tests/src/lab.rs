@@ -44,6 +44,7 @@ pub struct LabBuilder {
     pub(crate) queues: [usize; 2],
     pub(crate) two_legged: bool,
     pub(crate) vip_holding: VipHolding,
+    pub(crate) ipv6: bool,
 }
 
 impl LabBuilder {
@@ -65,7 +66,7 @@ impl LabBuilder {
         self
     }
 
-    /// How many VIPs the real servers take, 0 to 10: 192.0.2.10 and those that follow.
+    /// How many VIPs the real servers take, 0 to 10: 192.0.2.10 and those that follow. As many again of IPv6.
     pub fn vips(mut self, count: usize) -> LabBuilder {
         self.vips = count;
         self
@@ -92,6 +93,12 @@ impl LabBuilder {
     /// How the real servers take the VIPs.
     pub fn vip_holding(mut self, holding: VipHolding) -> LabBuilder {
         self.vip_holding = holding;
+        self
+    }
+
+    /// Gives everybody IPv6 addresses beside those of IPv4, and the real servers as many IPv6 VIPs as they have others.
+    pub fn ipv6(mut self) -> LabBuilder {
+        self.ipv6 = true;
         self
     }
 
@@ -151,6 +158,7 @@ impl Lab {
             queues: [1; 2],
             two_legged: false,
             vip_holding: VipHolding::OnLoopback,
+            ipv6: false,
         }
     }
 
@@ -169,6 +177,7 @@ impl Lab {
             .collect();
         for (host, namespace) in plan.iter().zip(&namespaces) {
             namespace.sysctl(&topology::settings(&self.spec, host));
+            namespace.sysctl_if_there(topology::BRIDGES_LEAVE_PACKETS_ALONE);
         }
         root(&topology::cables(&plan, self.spec.queues, name));
         for (host, namespace) in plan.iter().zip(&namespaces) {
@@ -178,8 +187,12 @@ impl Lab {
             self.hosts.push(Host { role: host.role, namespace, legs: host.legs });
         }
         if self.spec.vip_holding == VipHolding::NatRedirect {
+            let (vips, vips6): (Vec<_>, Vec<_>) = self.vips().into_iter().partition(|vip| vip.is_ipv4());
             for server in self.real_servers() {
-                server.feed("iptables-restore", &[], &topology::redirect_rules(&self.spec));
+                server.feed("iptables-restore", &[], &topology::redirect_rules(vips.iter().copied()));
+                if self.spec.ipv6 {
+                    server.feed("ip6tables-restore", &[], &topology::redirect_rules(vips6.iter().copied()));
+                }
             }
         }
         self.hosts.iter().for_each(wait_for_links);
@@ -257,6 +270,28 @@ impl Lab {
         bridge.ip(&format!("link set {} up\n", host.leg(segment).port));
         wait_for_links(bridge);
         wait_for_links(host);
+    }
+
+    /// Gives the cable of `host` on `segment` another MTU, bytes of an IP packet, at both ends. The bridge of the segment
+    /// follows its narrowest port; where the router stands on it (outside), that becomes the router's MTU too.
+    #[track_caller]
+    pub fn set_mtu(&self, host: &Host, segment: Segment, mtu: u16) {
+        let leg = host.leg(segment);
+        host.ip(&format!("link set {} mtu {mtu}\n", leg.interface));
+        self.bridge_of(segment).ip(&format!("link set {} mtu {mtu}\n", leg.port));
+    }
+
+    /// As [`Lab::set_mtu`], and the host does not let on: in its TCP handshakes it still asks for segments that fill
+    /// 1500 bytes, as one would with the narrow place further on. So its peers send what does not fit, and depend on
+    /// somebody to tell them (RFC 1191, RFC 8201).
+    #[track_caller]
+    pub fn narrow(&self, host: &Host, segment: Segment, mtu: u16) {
+        self.set_mtu(host, segment, mtu);
+        // 1500 without the headers of IP and TCP.
+        host.ip(&format!("route change default via {} advmss 1460\n", segment.router()));
+        if host.has_ipv6() {
+            host.ip(&format!("route change default via {} advmss 1440\n", segment.router6()));
+        }
     }
 
     /// The host that holds the bridge of `segment`.

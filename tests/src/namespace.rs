@@ -127,16 +127,30 @@ impl Namespace {
     pub fn sysctl(&self, settings: &[(&str, &str)]) {
         self.enter(|| {
             for (key, value) in settings {
-                let path = format!("/proc/sys/net/{}", key.replace('.', "/"));
+                let path = setting(key);
                 std::fs::write(&path, value).unwrap_or_else(|fault| panic!("{value} to {path}: {fault}"));
             }
         });
+    }
+
+    /// As [`Namespace::sysctl`], for settings that not every kernel has.
+    #[track_caller]
+    pub(crate) fn sysctl_if_there(&self, settings: &[(&str, &str)]) {
+        let is_there = |key: &str| std::path::Path::new(&setting(key)).exists();
+        let there: Vec<_> =
+            self.enter(|| settings.iter().copied().filter(|(key, _)| is_there(key)).collect());
+        self.sysctl(&there);
     }
 
     /// The processes whose main thread is in this namespace.
     pub fn pids(&self) -> Vec<i32> {
         self.file.metadata().map(|here| pids_in(here.dev(), here.ino())).unwrap_or_default()
     }
+}
+
+/// The file of a kernel setting below `net.`.
+fn setting(key: &str) -> String {
+    format!("/proc/sys/net/{}", key.replace('.', "/"))
 }
 
 /// The processes in the namespace that the kernel knows as file `inode` on `device`.

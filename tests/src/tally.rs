@@ -29,6 +29,8 @@ pub struct Tally {
     pub completed: u64,
     /// Frames of all UMEMs, and where they are: free, filling, sending.
     pub frames: [u64; 4],
+    /// Fragments that wait for the first one of their datagram, in frames that are none of these.
+    pub held: u64,
 }
 
 impl Tally {
@@ -49,6 +51,10 @@ impl Tally {
                 .filter(|(_, frames)| *frames > 0)
                 .collect(),
             completed: sum("workers", &["checksums_completed"]),
+            held: list(&workers["workers"])
+                .iter()
+                .map(|worker| worker["frames"]["held"].as_u64().unwrap_or(0))
+                .sum(),
             frames: ["total", "free", "filling", "sending"].map(|place| sum("workers", &["frames", place])),
         }
     }
@@ -72,7 +78,7 @@ impl Tally {
     }
 
     fn is_settled(&self) -> bool {
-        self.redirected == self.rx() + self.lost() && self.frames[3] == 0
+        self.redirected == self.rx() + self.lost() && self.frames[3] == 0 && self.held == 0
     }
 
     /// Frames that workers received.
@@ -100,9 +106,13 @@ impl Tally {
     #[track_caller]
     pub fn check(&self) {
         assert_eq!(self.redirected, self.rx() + self.lost(), "steered = received + lost: {self:#?}");
-        assert_eq!(self.rx(), self.tx + self.refused(), "received = forwarded + refused: {self:#?}");
+        assert_eq!(
+            self.rx(),
+            self.tx + self.refused() + self.held,
+            "received = forwarded + refused + held: {self:#?}"
+        );
         let [total, free, filling, sending] = self.frames;
-        assert_eq!(total, free + filling + sending, "no frame of the UMEM is lost: {self:#?}");
+        assert_eq!(total, free + filling + sending + self.held, "no frame of the UMEM is lost: {self:#?}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use crate::address::{Mac, Segment, vip};
+use crate::address::{Mac, Segment, vip, vip6};
 use crate::host::Leg;
 use crate::lab::{LabBuilder, VipHolding};
 
@@ -37,6 +37,9 @@ pub(crate) fn plan(lab: &LabBuilder) -> Vec<Plan> {
     let mut inside = vec![Segment::Lan];
     inside.extend(lab.two_legged.then_some(Segment::Servers));
 
+    let host = |role: &str, segments: &[Segment], first_role_byte, last| {
+        host(role, segments, first_role_byte, last, lab.ipv6)
+    };
     let mut hosts = vec![Plan { role: SWITCH.to_owned(), legs: Vec::new() }, host(ROUTER, &inside, 0xa1, 1)];
     // The router is on the clients' segment with the bridge itself; it needs no cable there.
     for n in 0..lab.clients {
@@ -52,11 +55,12 @@ pub(crate) fn plan(lab: &LabBuilder) -> Vec<Plan> {
 }
 
 /// A host with one leg on each of `segments`. The n-th leg's MAC says n: d0, d1.
-fn host(role: &str, segments: &[Segment], first_role_byte: u8, last: usize) -> Plan {
+fn host(role: &str, segments: &[Segment], first_role_byte: u8, last: usize, ipv6: bool) -> Plan {
     let leg = |(n, segment): (usize, &Segment)| Leg {
         interface: format!("eth{n}"),
         segment: *segment,
         address: segment.address(last),
+        address6: ipv6.then(|| segment.address6(last)),
         mac: Mac::of_role(first_role_byte + n as u8, last),
         port: if n == 0 { role.to_owned() } else { format!("{role}-{}", n + 1) },
     };
@@ -120,21 +124,33 @@ pub(crate) fn script(lab: &LabBuilder, hosts: &[Plan], host: &Plan) -> String {
         }
         if segment == Segment::Outside {
             line(format!("addr add {}/{} dev {bridge}", segment.router(), Segment::PREFIX));
+            if lab.ipv6 {
+                line(format!("addr add {}/{} dev {bridge} nodad", segment.router6(), Segment::PREFIX6));
+            }
         }
         line(format!("link set {bridge} up"));
     }
     for leg in &host.legs {
         line(format!("addr add {}/{} dev {}", leg.address, Segment::PREFIX, leg.interface));
+        if let Some(address) = leg.address6 {
+            line(format!("addr add {address}/{} dev {} nodad", Segment::PREFIX6, leg.interface));
+        }
         line(format!("link set {} up", leg.interface));
     }
     if host.role != ROUTER
         && let Some(leg) = host.legs.first()
     {
         line(format!("route add default via {}", leg.segment.router()));
+        if leg.address6.is_some() {
+            line(format!("route add default via {}", leg.segment.router6()));
+        }
     }
     if is_real_server(host) && lab.vip_holding == VipHolding::OnLoopback {
         for vip in vips(lab) {
-            line(format!("addr add {vip}/32 dev lo"));
+            match vip {
+                IpAddr::V4(_) => line(format!("addr add {vip}/32 dev lo")),
+                IpAddr::V6(_) => line(format!("addr add {vip}/128 dev lo nodad")),
+            }
         }
     }
     script
@@ -143,13 +159,29 @@ pub(crate) fn script(lab: &LabBuilder, hosts: &[Plan], host: &Plan) -> String {
 /// Kernel settings inside `host`, made before it has any interface, so that all of them take the defaults.
 pub(crate) fn settings(lab: &LabBuilder, host: &Plan) -> Vec<(&'static str, &'static str)> {
     let mut settings = vec![
-        // No router solicitation, duplicate address detection or multicast listener report in anybody's capture.
-        ("ipv6.conf.all.disable_ipv6", "1"),
-        ("ipv6.conf.default.disable_ipv6", "1"),
         // A client sees answers come from where it did not send to: that is what direct server return is.
         ("ipv4.conf.all.rp_filter", "0"),
         ("ipv4.conf.default.rp_filter", "0"),
     ];
+    if !lab.ipv6 || host.role == SWITCH {
+        // No router solicitation, duplicate address detection or multicast listener report in anybody's capture.
+        settings.extend([("ipv6.conf.all.disable_ipv6", "1"), ("ipv6.conf.default.disable_ipv6", "1")]);
+    } else {
+        // Addresses that can be used at once, and none but those that the lab gives: no duplicate address detection
+        // (also of the link-local address), no router solicitation and no heed of advertisements.
+        settings.extend([
+            ("ipv6.conf.default.accept_dad", "0"),
+            ("ipv6.conf.default.dad_transmits", "0"),
+            ("ipv6.conf.default.router_solicitations", "0"),
+            ("ipv6.conf.default.accept_ra", "0"),
+            ("ipv6.conf.default.accept_redirects", "0"),
+            // The link-local address that follows from the MAC address, whatever the machine prefers.
+            ("ipv6.conf.default.addr_gen_mode", "0"),
+        ]);
+    }
+    if host.role == ROUTER && lab.ipv6 {
+        settings.extend([("ipv6.conf.all.forwarding", "1"), ("ipv6.conf.default.forwarding", "1")]);
+    }
     if host.role == ROUTER {
         settings.extend([
             ("ipv4.ip_forward", "1"),
@@ -165,15 +197,25 @@ pub(crate) fn settings(lab: &LabBuilder, host: &Plan) -> Vec<(&'static str, &'st
     settings
 }
 
-/// The rules that make a real server take the VIPs with no address of its own, for `iptables-restore`.
-pub(crate) fn redirect_rules(lab: &LabBuilder) -> String {
-    let rules: String = vips(lab).map(|vip| format!("-A PREROUTING -d {vip}/32 -j REDIRECT\n")).collect();
+/// A switch does not look into packets, but a Linux bridge with br_netfilter does: it cuts what is too large for a port
+/// into fragments (net/bridge/br_netfilter_hooks.c). Only where that is part of the kernel.
+pub(crate) const BRIDGES_LEAVE_PACKETS_ALONE: &[(&str, &str)] = &[
+    ("bridge.bridge-nf-call-iptables", "0"),
+    ("bridge.bridge-nf-call-ip6tables", "0"),
+    ("bridge.bridge-nf-call-arptables", "0"),
+];
+
+/// The rules that make a real server take the VIPs of one family with no address of its own, for `iptables-restore`
+/// or `ip6tables-restore`.
+pub(crate) fn redirect_rules(vips: impl Iterator<Item = IpAddr>) -> String {
+    let rules: String = vips.map(|vip| format!("-A PREROUTING -d {vip} -j REDIRECT\n")).collect();
     format!("*nat\n{rules}COMMIT\n")
 }
 
-/// The VIPs of this lab.
+/// The VIPs of this lab: those of IPv4 first, then, if it has IPv6, as many of that.
 pub(crate) fn vips(lab: &LabBuilder) -> impl Iterator<Item = IpAddr> + use<> {
-    (0..lab.vips).map(vip)
+    let vips6 = if lab.ipv6 { lab.vips } else { 0 };
+    (0..lab.vips).map(vip).chain((0..vips6).map(vip6))
 }
 
 fn is_real_server(host: &Plan) -> bool {

@@ -30,7 +30,7 @@ impl Watch {
             incoming: lab.capture(&director.leg(Segment::Lan).port, ""),
             outgoing: lab.is_two_legged().then(|| lab.capture(&director.leg(Segment::Servers).port, "")),
             // The bridge itself, listening to all: what one station says to another passes here too.
-            lan: lab.capture("br-lan", "arp"),
+            lan: lab.capture("br-lan", "arp or icmp6"),
         }
     }
 
@@ -54,7 +54,7 @@ pub struct Seen {
     pub incoming: Vec<Frame>,
     /// All that crossed its second port, if it has one.
     pub outgoing: Option<Vec<Frame>>,
-    /// All ARP messages on the LAN.
+    /// All messages of ARP and neighbour discovery on the LAN, and other ICMPv6.
     pub arp: Vec<Frame>,
 }
 

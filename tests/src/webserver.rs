@@ -14,7 +14,7 @@ use crate::{payload, wait};
 const START: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(10);
 
-/// An nginx that answers on every address of its host.
+/// An nginx that answers on every address of its host, those of IPv6 included.
 ///
 /// `/` is one line with the name of the host, which the header `X-Real-Server` has too; `/NAME` is a file made by
 /// [`WebServer::file`]; `PUT /upload/NAME` is kept for [`WebServer::uploaded`].
@@ -41,7 +41,7 @@ impl WebServer {
             std::fs::create_dir_all(folder.join(part))
                 .unwrap_or_else(|fault| panic!("{}: {fault}", folder.display()));
         }
-        std::fs::write(folder.join("nginx.conf"), configuration(host.role(), ports))
+        std::fs::write(folder.join("nginx.conf"), configuration(host.role(), ports, host.has_ipv6()))
             .unwrap_or_else(|fault| panic!("{}: {fault}", folder.display()));
         let mut server =
             WebServer { namespace: host.namespace().clone(), folder, ports: ports.to_vec(), nginx: None };
@@ -131,8 +131,14 @@ impl WebServer {
 }
 
 /// One process, with no master above it: its pid is the server, and it cannot leave workers behind when it is killed.
-fn configuration(name: &str, ports: &[u16]) -> String {
-    let listen: String = ports.iter().map(|port| format!("    listen {port} backlog=4096;\n")).collect();
+fn configuration(name: &str, ports: &[u16], ipv6: bool) -> String {
+    let mut listen = String::new();
+    for port in ports {
+        listen += &format!("    listen {port} backlog=4096;\n");
+        if ipv6 {
+            listen += &format!("    listen [::]:{port} backlog=4096 ipv6only=on;\n");
+        }
+    }
     format!(
         r#"daemon off;
 master_process off;

@@ -51,7 +51,8 @@ fn flaws(injector: &Injector) -> Vec<Flaw> {
         flaw("ip_checksum_bad", udp(&|frame| frame[IP + 10] ^= 0x55)),
         flaw("ttl_expired", ttl(1)),
         flaw("ttl_expired", ttl(0)),
-        flaw("ip_fragment", udp(&|frame| header(frame, &|packet| packet.set_flags(1)))),
+        // 15 bytes, and more to come: a fragment that is not the last one has a multiple of 8.
+        flaw("fragment_bad", udp(&|frame| header(frame, &|packet| packet.set_flags(1)))),
         flaw("ip_total_length_bad", udp(&|frame| header(frame, &|packet| packet.set_total_length(1000)))),
         flaw("ip_total_length_bad", udp(&|frame| header(frame, &|packet| packet.set_total_length(19)))),
         flaw("udp_length_bad", udp(&|frame| frame[TRANSPORT + 5] = 7)),

@@ -205,8 +205,7 @@ fn a_capture_misses_nothing() {
     signal(Signal::SIGCONT);
     let seen = capture.stop();
     assert_eq!(seen.len(), count);
-    let in_turn =
-        |(n, frame): (usize, &Frame)| frame.ip.as_ref().is_some_and(|ip| usize::from(ip.id) == n % 100);
+    let in_turn = |(n, frame): (usize, &Frame)| frame.ip.as_ref().is_some_and(|ip| ip.id as usize == n % 100);
     assert!(seen.iter().enumerate().all(in_turn), "every frame, in the order in which it was sent");
 }
 

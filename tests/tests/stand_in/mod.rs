@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use pnet_packet::ip::IpNextHeaderProtocols;
 use pnet_packet::ipv4::{self, MutableIpv4Packet};
+use pnet_packet::ipv6::MutableIpv6Packet;
 use pnet_packet::tcp::{self, MutableTcpPacket};
 use pnet_packet::udp::{self, MutableUdpPacket};
 use shunt_tests::{Frame, Lab, Mac, PacketSocket, craft};
 
 /// What the stand-in does badly.
+#[allow(dead_code, reason = "each test file is a program of its own")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     Nothing,
@@ -39,6 +41,7 @@ impl StandIn {
     /// Takes `vip` on director number 0 and forwards TCP and UDP for it to the real servers, by source port.
     pub fn start(lab: &Lab, vip: IpAddr, fault: Fault) -> StandIn {
         let director = lab.director(0);
+        let family = if vip.is_ipv4() { "ip" } else { "ip6" };
         // The kernel's own stack must not answer for the VIP; the socket hears frames before this rule does.
         director.feed(
             "nft",
@@ -46,7 +49,7 @@ impl StandIn {
             &format!(
                 "add table netdev stand_in\n\
                  add chain netdev stand_in take {{ type filter hook ingress device eth0 priority 0; }}\n\
-                 add rule netdev stand_in take ip daddr {vip} meta l4proto {{ tcp, udp }} drop\n"
+                 add rule netdev stand_in take {family} daddr {vip} meta l4proto {{ tcp, udp }} drop\n"
             ),
         );
         director.add_address(vip, "eth0");
@@ -106,6 +109,11 @@ fn forward(frame: &Frame, own: Mac, server: Mac, router: Mac, fault: Fault) -> V
     if fault != Fault::LeavesHalfChecksum {
         complete(&mut bytes, &view);
     }
+    if view.source.is_ipv6() {
+        let mut packet = MutableIpv6Packet::new(&mut bytes[ETHERNET..]).expect("an IPv6 packet");
+        packet.set_hop_limit(view.ttl - u8::from(fault != Fault::KeepsTtl));
+        return bytes;
+    }
     let mut packet = MutableIpv4Packet::new(&mut bytes[ETHERNET..]).expect("an IPv4 packet");
     if fault != Fault::KeepsTtl {
         packet.set_ttl(view.ttl - 1);
@@ -118,16 +126,23 @@ fn forward(frame: &Frame, own: Mac, server: Mac, router: Mac, fault: Fault) -> V
 }
 
 fn complete(bytes: &mut [u8], view: &shunt_tests::frame::Ip) {
-    let (IpAddr::V4(source), IpAddr::V4(destination)) = (view.source, view.destination) else { return };
     let segment = &mut bytes[view.transport..view.packet.end];
     let protocol = pnet_packet::ip::IpNextHeaderProtocol(view.protocol);
     if protocol == IpNextHeaderProtocols::Tcp {
         let mut packet = MutableTcpPacket::new(segment).expect("a TCP segment");
-        let sum = tcp::ipv4_checksum(&packet.to_immutable(), &source, &destination);
+        let sum = match (view.source, view.destination) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => tcp::ipv4_checksum(&packet.to_immutable(), &a, &b),
+            (IpAddr::V6(a), IpAddr::V6(b)) => tcp::ipv6_checksum(&packet.to_immutable(), &a, &b),
+            _ => return,
+        };
         packet.set_checksum(sum);
     } else {
         let mut packet = MutableUdpPacket::new(segment).expect("a UDP datagram");
-        let sum = udp::ipv4_checksum(&packet.to_immutable(), &source, &destination);
+        let sum = match (view.source, view.destination) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => udp::ipv4_checksum(&packet.to_immutable(), &a, &b),
+            (IpAddr::V6(a), IpAddr::V6(b)) => udp::ipv6_checksum(&packet.to_immutable(), &a, &b),
+            _ => return,
+        };
         packet.set_checksum(sum);
     }
 }
