@@ -62,6 +62,12 @@ pub struct Setup {
     pub idle: Idle,
     /// Key of the scheduling hash.
     pub hash_key: HashKey,
+    /// IPv6 flows one worker remembers.
+    pub flows_per_worker_ipv6: usize,
+    /// ICMP errors a second that the director itself sends at most, all workers together; 0: none.
+    pub icmp_rate: u32,
+    /// TCP resets a second that the director itself sends at most, all workers together; 0: none.
+    pub reset_rate: u32,
 }
 
 /// One worker, as control sees it.

@@ -18,8 +18,8 @@ fn the_way_to_a_real_server_is_told_apart() {
         let netlink = Netlink::open().unwrap();
         let gateway = |text: &str| Reach::ViaGateway { gateway: text.parse().unwrap(), index };
         for (address, expected) in [
-            ("192.0.2.21", Reach::OnLink { index }),
-            ("2001:db8::21", Reach::OnLink { index }),
+            ("192.0.2.21", Reach::OnLink { index, mtu: None }),
+            ("2001:db8::21", Reach::OnLink { index, mtu: None }),
             ("198.51.100.7", gateway("192.0.2.21")),
             ("2001:db8:1::7", gateway("2001:db8::21")),
             ("192.0.2.1", Reach::Local),
@@ -32,7 +32,7 @@ fn the_way_to_a_real_server_is_told_apart() {
             ("198.18.1.7", Reach::Unreachable),
             ("198.18.2.7", Reach::Unreachable),
         ] {
-            assert_eq!(reach(&netlink, address.parse().unwrap()).await.unwrap(), expected, "{address}");
+            assert_eq!(reach(&netlink, address.parse().unwrap(), None).await.unwrap(), expected, "{address}");
         }
     });
 }
