@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
 use shunt_dataplane::clock::TICKS_PER_SECOND;
+use shunt_dataplane::flow::Flow;
 use shunt_dataplane::forwarding::{Real, RealState, Service};
 use shunt_dataplane::packet::Address;
 use shunt_dataplane::plane::Dataplane;
@@ -77,7 +78,7 @@ impl Facts<'_> {
             "port": port(key.ports),
             "protocol": key.protocol.to_string(),
             "scheduler": service.scheduler.to_string(),
-            "persistence_seconds": service.persistence.map(|persistence| persistence.timeout.as_secs_f64()),
+            "persistence_seconds": service.persistence.map(|persistence| persistence.timeout.as_secs()),
             "persistence_prefix": service.persistence.map(|persistence| persistence.prefix),
             "one_packet": service.one_packet,
             "on_failure": match service.on_failure {
@@ -174,6 +175,7 @@ impl Facts<'_> {
                     continue;
                 };
                 let real = service.tenant(flow.real, flow.epoch).map(|real| real.address());
+                let (idle, expires) = self.times(service, &flow);
                 rows.push(json!({
                     "worker": n,
                     "protocol": service.key().protocol.to_string(),
@@ -183,7 +185,8 @@ impl Facts<'_> {
                     "port": key.dst_port(),
                     "real": real.map(|address: Address| IpAddr::from(address)),
                     "state": flow.state.name(),
-                    "idle_seconds": self.plane.now().since(flow.seen) / TICKS_PER_SECOND,
+                    "idle_seconds": idle,
+                    "expires_seconds": expires,
                 }));
             }
         }
@@ -192,6 +195,13 @@ impl Facts<'_> {
         view["truncated"] = truncated.into();
         view["flows"] = rows.into();
         view
+    }
+
+    /// For how many seconds a flow has been silent, and after how many more it is forgotten.
+    fn times(&self, service: &Service, flow: &Flow) -> (u32, u32) {
+        let silent = self.plane.now().since(flow.seen);
+        let left = service.options().timeouts.of(flow.state).saturating_sub(silent);
+        (silent / TICKS_PER_SECOND, left / TICKS_PER_SECOND)
     }
 
     fn health(&self) -> Value {

@@ -167,12 +167,11 @@ fn help_for_word<T>(text: &str, known: &[(&str, T)]) -> String {
 }
 
 fn help_for_address(text: &str) -> &'static str {
-    let has_address = |separator| {
-        text.rsplit_once(separator).is_some_and(|(head, _): (&str, &str)| head.parse::<Ipv4Addr>().is_ok())
-    };
-    if has_address('/') {
+    let has_port = text.rsplit_once(':').is_some_and(|(head, _)| head.parse::<Ipv4Addr>().is_ok());
+    let is_prefix = text.rsplit_once('/').is_some_and(|(head, _)| head.parse::<IpAddr>().is_ok());
+    if is_prefix {
         "give the address alone, without a prefix length"
-    } else if has_address(':') {
+    } else if has_port {
         "give the address alone; the port is a key of its own"
     } else if text.starts_with('[') {
         "give the address alone, without brackets"
@@ -319,6 +318,7 @@ mod tests {
     #[test]
     fn the_help_for_an_address_sees_what_was_typed_instead() {
         assert!(help_for_address("192.0.2.10/32").contains("prefix length"));
+        assert!(help_for_address("2001:db8::10/64").contains("prefix length"));
         assert!(help_for_address("192.0.2.10:80").contains("port"));
         assert!(help_for_address("[2001:db8::1]").contains("brackets"));
         assert!(help_for_address("192.0.2.256").contains("0 to 255"));
