@@ -110,10 +110,14 @@ pub async fn survey(
                 }
             };
             ways.insert((real.address, real.interface.clone()), way);
-            if service.check.is_some() && !matches!(reach, Reach::OnLink { .. }) {
+            // The check is the kernel's connection, and knows nothing of an interface or a MAC address named here.
+            let is_fixed = real.mac.is_some() || real.interface.is_some();
+            if service.check.is_some()
+                && is_fixed
+                && route::reach(netlink, real.address, None).await? == Reach::Unreachable
+            {
                 let complaint = (
-                    "has a fixed MAC address, and the kernel knows no way to it: its check cannot succeed"
-                        .into(),
+                    "has no route, so its check cannot succeed".into(),
                     "give the director an address on its network, or take [service.check] out".into(),
                 );
                 faults.push(at(place, complaint, Severity::Warning));

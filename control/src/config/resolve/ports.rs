@@ -59,12 +59,14 @@ fn range(text: &str) -> Result<Ports, (&'static str, String)> {
     }
 }
 
+/// Ranges that do not overlap, by first port: last port and place.
+type Ranges = BTreeMap<u16, (u16, Range<usize>)>;
+
 /// The ports that services of one VIP and protocol have taken so far, with where they said so. Single ports are
 /// narrower than any range, and any range is narrower than "any", so only two ranges can be in each other's way.
 #[derive(Default)]
 pub(super) struct Taken {
-    /// By first port: last port and place. They do not overlap.
-    ranges: HashMap<(IpAddr, Protocol), BTreeMap<u16, (u16, Range<usize>)>>,
+    ranges: HashMap<(IpAddr, Protocol), Ranges>,
 }
 
 impl Taken {
