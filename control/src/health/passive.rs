@@ -338,6 +338,7 @@ mod tests {
         world.second([(500, 100), (0, 0), (0, 0), (0, 0)]);
         world.counts[0] = Handshakes::default();
         assert!(!world.second([(0, 30), (0, 0), (0, 0), (0, 0)]));
+        assert!(world.second([(0, 30), (0, 0), (0, 0), (0, 0)]), "the new ones count");
     }
 
     #[test]
