@@ -3,19 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
+use shunt_dataplane::clock::TICKS_PER_SECOND;
+use shunt_dataplane::flow::{FlowState, Timeouts as CompiledTimeouts};
 use shunt_dataplane::forwarding::{
-    BuildError, Builder, ForwardingState, Options, Path, Ports, RealSpec, ServiceKey as CompiledKey,
-    ServiceSpec, Thresholds,
+    BuildError, Builder, ForwardingState, Options, Path, Persistence as CompiledPersistence, Real, RealSpec,
+    ServiceKey as CompiledKey, ServiceSpec,
 };
 use shunt_dataplane::packet::{MacAddress, Protocol as CompiledProtocol};
 use shunt_dataplane::port::PortId;
-use shunt_dataplane::rewrite::{MacHeader, Vlan};
+use shunt_dataplane::rewrite::MacHeader;
 
-use crate::health::{CheckKey, HealthView, Status};
+use crate::health::{CheckKey, Handshakes, HealthView, PassiveHealth, Status};
 use crate::link::Link;
-use crate::model::{Model, Protocol, RealServer, ServiceKey, VirtualService};
+use crate::model::{Model, Persistence, Protocol, RealServer, ServiceKey, Timeouts, VirtualService};
 use crate::neighbor::{Neighbor, NeighborKey, NeighborView};
+use crate::slow_start::{SlowStart, shares};
 use crate::survey::Survey;
 
 /// Everything a forwarding state is a function of.
@@ -29,15 +33,19 @@ pub struct Inputs<'a> {
     pub links: &'a BTreeMap<u32, Link>,
     /// The checks' results.
     pub health: &'a HealthView,
+    /// Who fails for its clients.
+    pub passive: &'a PassiveHealth,
+    /// Who has not its whole weight yet.
+    pub slow_start: &'a SlowStart,
     /// The real servers' MAC addresses.
     pub neighbors: &'a NeighborView,
 }
 
-/// How a real server stands: the way to it, or why it is down.
+/// How a real server stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// Takes what its weight says.
-    Up(Path),
+    Up,
     /// Takes nothing, and why.
     Down(String),
     /// Takes nothing yet: its first check, or its MAC address, is still awaited.
@@ -47,7 +55,7 @@ pub enum Standing {
 impl Standing {
     /// Whether it takes what its weight says.
     pub fn is_up(&self) -> bool {
-        matches!(self, Standing::Up(_))
+        matches!(self, Standing::Up)
     }
 }
 
@@ -70,65 +78,160 @@ pub fn compiled_key(key: &ServiceKey) -> CompiledKey {
     let protocol = match key.protocol {
         Protocol::Tcp => CompiledProtocol::Tcp,
         Protocol::Udp => CompiledProtocol::Udp,
+        Protocol::Sctp => CompiledProtocol::Sctp,
     };
-    CompiledKey { address: key.vip.into(), ports: Ports::exact(key.port), protocol }
+    CompiledKey { address: key.vip.into(), ports: key.ports, protocol }
+}
+
+/// How a service treats its flows.
+pub fn options(service: &VirtualService) -> Options {
+    Options {
+        policy: service.scheduler,
+        persistence: service.persistence.map(|persistence| self::persistence(persistence, service.is_ipv6())),
+        one_packet: service.one_packet,
+        on_failure: service.on_failure,
+        no_real: service.no_real,
+        timeouts: timeouts(&service.timeouts),
+        strict: service.strict,
+        keep_ttl: service.keep_ttl,
+        table_share: service.table_share,
+    }
+}
+
+/// Timeouts by state of a flow.
+fn timeouts(timeouts: &Timeouts) -> CompiledTimeouts {
+    let Timeouts { syn, established, fin, closed, udp, sctp } = *timeouts;
+    // What may be a flood's is remembered no longer than a handshake.
+    let [syn, established, fin, closed, udp, sctp] = [syn, established, fin, closed, udp, sctp].map(ticks);
+    [
+        (FlowState::SynReceived, syn),
+        (FlowState::Midway, syn.min(established)),
+        (FlowState::Established, established),
+        (FlowState::FinWait, fin),
+        (FlowState::TimeWait, fin),
+        (FlowState::Closed, closed),
+        (FlowState::UdpNew, udp),
+        (FlowState::Udp, udp),
+        (FlowState::SctpNew, syn.min(sctp)),
+        (FlowState::Sctp, sctp),
+    ]
+    .into_iter()
+    .fold(CompiledTimeouts::default(), |all, (state, ticks)| all.with(state, ticks))
+}
+
+/// How the handshakes of a real server went so far.
+pub fn handshakes(real: &Real) -> Handshakes {
+    let counters = real.counters();
+    Handshakes {
+        completed: counters.total(|c| &c.handshakes_completed),
+        retransmitted: counters.total(|c| &c.handshakes_retransmitted),
+        reset: counters.total(|c| &c.handshakes_reset),
+    }
+}
+
+fn persistence(persistence: Persistence, is_ipv6: bool) -> CompiledPersistence {
+    // An IPv4 address is the end of its mapped form: all clients have the 96 bits before it.
+    let bits = u32::from(persistence.prefix) + if is_ipv6 { 0 } else { 96 };
+    let mask = u128::MAX.checked_shl(128 - bits.min(128)).unwrap_or(0);
+    CompiledPersistence { timeout: ticks(persistence.timeout), mask }
+}
+
+/// A time in ticks, rounded up.
+fn ticks(duration: Duration) -> u32 {
+    let ticks = (duration.as_millis() * u128::from(TICKS_PER_SECOND)).div_ceil(1000);
+    u32::try_from(ticks).unwrap_or(u32::MAX)
 }
 
 impl Inputs<'_> {
     fn service(&self, service: &VirtualService) -> ServiceSpec {
+        let steps: Vec<(u16, Option<u32>)> = service
+            .reals
+            .iter()
+            .map(|real| (real.weight, self.slow_start.step(&(service.key, real.address))))
+            .collect();
         let reals = service
             .reals
             .iter()
-            .map(|real| {
-                let path = match self.standing(service, real) {
-                    Standing::Up(path) => Some(path),
-                    Standing::Down(_) | Standing::Waiting(_) => None,
-                };
-                RealSpec {
-                    address: real.address.into(),
-                    weight: real.weight,
-                    share: real.weight,
-                    thresholds: Thresholds::default(),
-                    healthy: path.is_some(),
-                    path,
-                }
+            .zip(shares(service.scheduler, &steps))
+            .map(|(real, share)| RealSpec {
+                address: real.address.into(),
+                weight: real.weight,
+                share,
+                thresholds: real.thresholds,
+                healthy: self.standing(service, real).is_up(),
+                path: self.path(real),
             })
             .collect();
-        ServiceSpec { key: compiled_key(&service.key), options: Options::default(), reals }
+        ServiceSpec { key: compiled_key(&service.key), options: options(service), reals }
     }
 
-    /// How a real server stands. The causes are asked in the order in which one explains the next.
+    /// How frames reach a real server, as far as that is known; also one that is down.
+    pub fn path(&self, real: &RealServer) -> Option<Path> {
+        let (way, surveyed) = self.survey.way(real)?;
+        let link = self.links.get(&surveyed.index).filter(|link| link.usable())?;
+        let mac = match real.mac {
+            Some(mac) => mac,
+            None => self.neighbors.mac(NeighborKey { index: link.index, address: real.address })?,
+        };
+        let mtu = real.mtu.map(u32::from).or(way.mtu).unwrap_or(link.mtu).min(link.mtu);
+        Some(Path {
+            header: MacHeader::new(MacAddress(mac), MacAddress(link.mac)),
+            port: PortId(way.port as u8),
+            mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
+            vlan: real.vlan,
+        })
+    }
+
+    /// A real server as workers have it in `state`.
+    pub fn compiled<'s>(
+        &self,
+        state: &'s ForwardingState,
+        service: &VirtualService,
+        real: &RealServer,
+    ) -> Option<&'s Real> {
+        let service = state.service(state.find(&compiled_key(&service.key))?)?;
+        service.reals().map(|(_, real)| real).find(|compiled| compiled.address() == real.address.into())
+    }
+
+    /// How a real server stands.
     pub fn standing(&self, service: &VirtualService, real: &RealServer) -> Standing {
-        let Some(&port) = self.survey.ports.get(&real.address) else {
+        match (self.standing_but_for_clients(service, real), self.passive.out(&(service.key, real.address))) {
+            (Standing::Up, Some(out)) => Standing::Down(out.reason.clone()),
+            (standing, _) => standing,
+        }
+    }
+
+    /// How a real server stands, whatever its clients see. The causes are asked in the order in which one explains
+    /// the next.
+    pub fn standing_but_for_clients(&self, service: &VirtualService, real: &RealServer) -> Standing {
+        let Some((_, surveyed)) = self.survey.way(real) else {
             return Standing::Down("the way to it is not known".into());
         };
-        let surveyed = &self.survey.interfaces[port];
         let link = match self.links.get(&surveyed.index) {
             Some(link) if link.usable() => link,
             Some(link) if link.up => return Standing::Down(format!("{} has no carrier", link.name)),
             _ => return Standing::Down(format!("{} is down", surveyed.name)),
         };
         let key = NeighborKey { index: link.index, address: real.address };
-        let mac = match self.neighbors.neighbor(key) {
-            Neighbor::Resolved(mac) => mac,
+        match self.neighbors.neighbor(key) {
+            _ if real.mac.is_some() => {}
+            Neighbor::Resolved(_) => {}
             Neighbor::Resolving => return Standing::Waiting("its MAC address is asked for"),
             Neighbor::Failed { .. } => {
-                return Standing::Down(format!("does not answer ARP on {}", link.name));
-            }
-        };
-        if let Some(check) = &service.check {
-            let key = CheckKey { address: real.address, check: check.clone() };
-            match self.health.status(&key) {
-                Status::Up => {}
-                Status::Unknown => return Standing::Waiting("its first check is under way"),
-                Status::Down => {
-                    let error = self.health.health(&key).and_then(|health| health.last_error());
-                    return Standing::Down(format!("check failed: {}", error.unwrap_or("no answer")));
-                }
+                let asked = if real.address.is_ipv4() { "ARP" } else { "neighbour solicitations" };
+                return Standing::Down(format!("does not answer {asked} on {}", link.name));
             }
         }
-        let header = MacHeader::new(MacAddress(mac), MacAddress(link.mac));
-        Standing::Up(Path { header, port: PortId(port as u8), mtu: surveyed.mtu as u16, vlan: Vlan::Keep })
+        let Some(check) = &service.check else { return Standing::Up };
+        let key = CheckKey { address: real.address, check: check.clone() };
+        match self.health.status(&key) {
+            Status::Up => Standing::Up,
+            Status::Unknown => Standing::Waiting("its first check is under way"),
+            Status::Down => {
+                let error = self.health.health(&key).and_then(|health| health.last_error());
+                Standing::Down(format!("check failed: {}", error.unwrap_or("no answer")))
+            }
+        }
     }
 }
 
@@ -141,23 +244,34 @@ pub fn checks(model: &Model) -> impl Iterator<Item = CheckKey> + '_ {
     })
 }
 
-/// The neighbours a model asks for.
+/// The neighbours a model asks for: who has a fixed MAC address is not asked.
 pub fn neighbors<'a>(model: &'a Model, survey: &'a Survey) -> impl Iterator<Item = NeighborKey> + 'a {
-    let addresses = model.services.iter().flat_map(|service| service.reals.iter().map(|real| real.address));
-    addresses.filter_map(|address: IpAddr| {
-        let port = *survey.ports.get(&address)?;
-        Some(NeighborKey { index: survey.interfaces[port].index, address })
+    let reals = model.services.iter().flat_map(|service| &service.reals).filter(|real| real.mac.is_none());
+    reals.filter_map(|real| {
+        let (_, link) = survey.way(real)?;
+        Some(NeighborKey { index: link.index, address: real.address })
     })
+}
+
+/// The ways to an address, whichever service asks for it.
+pub fn neighbors_at<'a>(
+    model: &'a Model,
+    survey: &'a Survey,
+    address: IpAddr,
+) -> impl Iterator<Item = NeighborKey> + 'a {
+    neighbors(model, survey).filter(move |key| key.address == address)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::Health;
-    use crate::model::{HealthCheck, Probe};
+    use crate::health::{Facts, Health};
+    use crate::model::{HashFlags, HealthCheck, NoReal, OnFailure, Ports, Probe, Thresholds, Vlan};
+    use crate::survey::Way;
     use shunt_dataplane::forwarding::RealState;
     use shunt_dataplane::hash::HashKey;
-    use std::time::{Duration, Instant};
+    use shunt_dataplane::schedule::Policy;
+    use std::time::Instant;
 
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x21];
 
@@ -168,6 +282,8 @@ mod tests {
         links: BTreeMap<u32, Link>,
         health: HealthView,
         neighbors: NeighborView,
+        passive: PassiveHealth,
+        slow_start: SlowStart,
     }
 
     impl World {
@@ -189,7 +305,12 @@ mod tests {
             };
             let address = model.services[0].reals[0].address;
             let mut world = World {
-                survey: Survey { interfaces: vec![link.clone()], ports: [(address, 0)].into() },
+                survey: Survey {
+                    interfaces: vec![link.clone()],
+                    ways: [((address, None), Way { port: 0, mtu: None })].into(),
+                },
+                passive: PassiveHealth::default(),
+                slow_start: SlowStart::default(),
                 links: [(2, link)].into(),
                 health: HealthView::default(),
                 neighbors: [(NeighborKey { index: 2, address }, Neighbor::Resolved(MAC))]
@@ -214,7 +335,23 @@ mod tests {
                 links: &self.links,
                 health: &self.health,
                 neighbors: &self.neighbors,
+                passive: &self.passive,
+                slow_start: &self.slow_start,
             }
+        }
+
+        /// The first service as workers have it.
+        fn compiled<T>(&self, of: impl FnOnce(&shunt_dataplane::forwarding::Service) -> T) -> T {
+            let state = compile(self.inputs(), &ForwardingState::empty(HashKey([0, 0])), 1).unwrap();
+            of(state.services().next().unwrap().1)
+        }
+
+        fn path(&self) -> Option<Path> {
+            self.compiled(|service| service.reals().next().unwrap().1.path().copied())
+        }
+
+        fn real(&mut self) -> &mut RealServer {
+            &mut self.model.services[0].reals[0]
         }
 
         fn standing(&self) -> Standing {
@@ -222,10 +359,7 @@ mod tests {
         }
 
         fn state(&self) -> RealState {
-            let empty = ForwardingState::empty(HashKey([0, 0]));
-            let state = compile(self.inputs(), &empty, 1).unwrap();
-            let (_, service) = state.services().next().unwrap();
-            service.reals().next().unwrap().1.state()
+            self.compiled(|service| service.reals().next().unwrap().1.state())
         }
     }
 
@@ -233,11 +367,133 @@ mod tests {
     fn a_healthy_resolved_real_server_is_up_by_the_current_mac_addresses() {
         let world = World::new();
         let header = MacHeader::new(MacAddress(MAC), MacAddress([2, 0, 0, 0, 0, 1]));
-        assert_eq!(
-            world.standing(),
-            Standing::Up(Path { header, port: PortId(0), mtu: 1500, vlan: Vlan::Keep })
-        );
+        assert_eq!(world.standing(), Standing::Up);
+        assert_eq!(world.path(), Some(Path { header, port: PortId(0), mtu: 1500, vlan: Vlan::Keep }));
         assert_eq!(world.state(), RealState::Up);
+    }
+
+    #[test]
+    fn who_is_down_keeps_its_path_while_its_mac_address_is_known() {
+        let mut world = World::new();
+        let path = world.path();
+        world.checked(Err("connection refused".into()));
+        assert_eq!((world.state(), world.path()), (RealState::Down, path));
+        world.neighbors = NeighborView::default();
+        assert_eq!(world.path(), None);
+    }
+
+    #[test]
+    fn the_smallest_of_the_mtus_on_the_way_counts_and_the_configured_one_beats_the_route() {
+        let mut world = World::new();
+        let mtu = |world: &World| world.path().unwrap().mtu;
+        world.survey.ways.values_mut().for_each(|way| way.mtu = Some(1400));
+        assert_eq!(mtu(&world), 1400);
+        world.real().mtu = Some(1450);
+        assert_eq!(mtu(&world), 1450);
+        world.links.get_mut(&2).unwrap().mtu = 1300;
+        assert_eq!(mtu(&world), 1300);
+    }
+
+    #[test]
+    fn a_fixed_mac_address_is_used_and_nobody_is_asked() {
+        let mut world = World::new();
+        world.neighbors = NeighborView::default();
+        world.real().mac = Some([2, 0, 0, 0, 0, 0x99]);
+        world.real().vlan = Vlan::Tagged(100);
+        let path = world.path().unwrap();
+        assert_eq!(path.header.destination(), MacAddress([2, 0, 0, 0, 0, 0x99]));
+        assert_eq!(path.vlan, Vlan::Tagged(100));
+        assert_eq!(world.standing(), Standing::Up);
+        assert_eq!(neighbors(&world.model, &world.survey).count(), 0);
+    }
+
+    #[test]
+    fn who_fails_for_its_clients_is_down_though_its_check_passes() {
+        let mut world = World::new();
+        let second = RealServer { address: "192.0.2.22".parse().unwrap(), ..world.real().clone() };
+        world.model.services[0].reals.push(second);
+        world.model.services[0].passive = Some(crate::config::defaults::PASSIVE);
+        let model = world.model.clone();
+        let start = Instant::now();
+        for (second, retransmitted) in [(1, 0), (2, 60)] {
+            let handshakes = Handshakes { retransmitted, ..Handshakes::default() };
+            world.passive.observe(start + Duration::from_secs(second), &model, |_, real| {
+                let is_first = real.address == model.services[0].reals[0].address;
+                let handshakes = if is_first { handshakes } else { Handshakes::default() };
+                Some(Facts { handshakes, is_up: true })
+            });
+        }
+        assert_eq!(world.standing(), Standing::Down("fails for its clients: 60 of 60 handshakes".into()));
+        assert_eq!(world.state(), RealState::Down);
+        let inputs = world.inputs();
+        let (service, real) = (&world.model.services[0], &world.model.services[0].reals[0]);
+        assert_eq!(inputs.standing_but_for_clients(service, real), Standing::Up);
+    }
+
+    #[test]
+    fn who_comes_back_has_a_smaller_share() {
+        let mut world = World::new();
+        world.model.services[0].slow_start = Some(Duration::from_secs(60));
+        let start = Instant::now();
+        world.slow_start.follow(start, &world.model, |_| false, |_| true);
+        world.slow_start.advance(start + Duration::from_secs(30));
+        let real = |world: &World| {
+            world.compiled(|service| {
+                let (_, real) = service.reals().next().unwrap();
+                (real.weight(), real.share())
+            })
+        };
+        assert_eq!(real(&world), (1, 5));
+        world.slow_start.advance(start + Duration::from_secs(60));
+        assert_eq!(real(&world), (1, 1));
+    }
+
+    #[test]
+    fn a_service_is_compiled_with_all_its_options() {
+        let text = "[director]\ninterfaces = [\"eth0\"]\n[[service]]\nvip = \"192.0.2.10\"\nport = \"8000-8100\"\n\
+                    protocol = \"tcp\"\nscheduler = \"mh\"\nscheduler_flags = [\"mh-port\"]\npersistence = \"300s\"\n\
+                    persistence_prefix = 24\non_failure = \"keep\"\nno_real = \"drop\"\nstrict = true\nttl = \"keep\"\n\
+                    table_share = \"12.5%\"\n[[service.real]]\naddress = \"192.0.2.21\"\nupper = 10\nlower = 5\n";
+        let mut world = World::new();
+        world.model = crate::config::parse("world.toml", text).unwrap().model;
+        let mask = u128::MAX << 8;
+        let expected = Options {
+            policy: Policy::Mh(HashFlags { port: true, fallback: false }),
+            persistence: Some(CompiledPersistence { timeout: 1200, mask }),
+            one_packet: false,
+            on_failure: OnFailure::Keep,
+            no_real: NoReal::Silent,
+            timeouts: CompiledTimeouts::default(),
+            strict: true,
+            keep_ttl: true,
+            table_share: 125,
+        };
+        world.compiled(|service| {
+            assert_eq!(*service.options(), expected);
+            assert_eq!(service.key().ports, Ports { first: 8000, last: 8100 });
+            let (_, real) = service.reals().next().unwrap();
+            assert_eq!(real.thresholds(), Thresholds { upper: 10, lower: 5 });
+        });
+    }
+
+    #[test]
+    fn the_default_timeouts_are_the_dataplanes() {
+        assert_eq!(timeouts(&crate::config::defaults::TIMEOUTS), CompiledTimeouts::default());
+    }
+
+    #[test]
+    fn a_prefix_counts_from_the_front_of_its_family() {
+        let mask = |prefix, is_ipv6| {
+            persistence(Persistence { timeout: Duration::from_millis(1100), prefix }, is_ipv6).mask
+        };
+        assert_eq!(mask(32, false), u128::MAX);
+        assert_eq!(mask(24, false), u128::MAX << 8);
+        assert_eq!(mask(1, false), u128::MAX << 31);
+        assert_eq!(mask(128, true), u128::MAX);
+        assert_eq!(mask(64, true), u128::MAX << 64);
+        assert_eq!(mask(1, true), 1 << 127);
+        assert_eq!(ticks(Duration::from_millis(1100)), 5, "rounded up");
+        assert_eq!(ticks(Duration::from_secs(31 * 86_400)), 10_713_600);
     }
 
     #[test]

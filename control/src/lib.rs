@@ -14,5 +14,6 @@ pub mod netlink;
 pub mod rights;
 pub mod route;
 pub mod setup;
+pub mod slow_start;
 pub mod supervisor;
 pub mod survey;

@@ -8,7 +8,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::netlink::{Error, Netlink};
@@ -20,6 +22,8 @@ pub enum Reach {
     OnLink {
         /// Index of the interface.
         index: u32,
+        /// Longest IP packet of the way, bytes, if the route has an MTU of its own (`RTAX_MTU`).
+        mtu: Option<u32>,
     },
     /// Behind a router.
     ViaGateway {
@@ -34,14 +38,16 @@ pub enum Reach {
     Unreachable,
 }
 
-/// Asks the kernel how it would reach `address`. That there is no route is an answer, not an error.
-pub async fn reach(netlink: &Netlink, address: IpAddr) -> Result<Reach, Error> {
+/// Asks the kernel how it would reach `address`, by the interface of this index if one is given. That there is no
+/// route is an answer, not an error.
+pub async fn reach(netlink: &Netlink, address: IpAddr, by: Option<u32>) -> Result<Reach, Error> {
     let mut request = RouteMessage::default();
     (request.header.address_family, request.header.destination_prefix_length) = match address {
         IpAddr::V4(_) => (AddressFamily::Inet, 32),
         IpAddr::V6(_) => (AddressFamily::Inet6, 128),
     };
     request.attributes.push(RouteAttribute::Destination(address.into()));
+    request.attributes.extend(by.map(RouteAttribute::Oif));
     let answer = netlink
         .get(RouteNetlinkMessage::GetRoute(request), || format!("RTM_GETROUTE (ip route get {address})"))
         .await;
@@ -87,7 +93,7 @@ impl Reach {
     /// Index of the interface, if there is one.
     pub fn index(&self) -> Option<u32> {
         match self {
-            Reach::OnLink { index } | Reach::ViaGateway { index, .. } => Some(*index),
+            Reach::OnLink { index, .. } | Reach::ViaGateway { index, .. } => Some(*index),
             Reach::Local | Reach::Unreachable => None,
         }
     }
@@ -100,9 +106,16 @@ impl Reach {
         }
         let mut index = None;
         let mut gateway = None;
+        let mut mtu = None;
         for attribute in &route.attributes {
             match attribute {
                 RouteAttribute::Oif(oif) => index = Some(*oif),
+                RouteAttribute::Metrics(metrics) => {
+                    mtu = metrics.iter().find_map(|metric| match metric {
+                        RouteMetric::Mtu(mtu) if *mtu > 0 => Some(*mtu),
+                        _ => None,
+                    });
+                }
                 RouteAttribute::Gateway(RouteAddress::Inet(a)) => gateway = Some(IpAddr::V4(*a)),
                 RouteAttribute::Gateway(RouteAddress::Inet6(a)) => gateway = Some(IpAddr::V6(*a)),
                 // RFC 5549 routes: an IPv4 destination behind an IPv6 router.
@@ -113,7 +126,7 @@ impl Reach {
         }
         match (index, gateway) {
             (Some(index), Some(gateway)) => Reach::ViaGateway { gateway, index },
-            (Some(index), None) => Reach::OnLink { index },
+            (Some(index), None) => Reach::OnLink { index, mtu },
             (None, _) => Reach::Unreachable,
         }
     }
@@ -122,7 +135,7 @@ impl Reach {
 impl fmt::Display for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reach::OnLink { index } => write!(f, "on-link through interface {index}"),
+            Reach::OnLink { index, .. } => write!(f, "on-link through interface {index}"),
             Reach::ViaGateway { gateway, index } => {
                 write!(f, "behind the router {gateway} on interface {index}, not on-link")
             }
@@ -146,7 +159,15 @@ mod tests {
     #[test]
     fn a_unicast_route_without_gateway_is_on_link() {
         let answer = route(RouteType::Unicast, vec![RouteAttribute::Oif(7)]);
-        assert_eq!(Reach::from_route(&answer), Reach::OnLink { index: 7 });
+        assert_eq!(Reach::from_route(&answer), Reach::OnLink { index: 7, mtu: None });
+    }
+
+    #[test]
+    fn the_mtu_of_a_route_is_read() {
+        let metrics = vec![RouteMetric::Rtt(3), RouteMetric::Mtu(1400)];
+        let answer =
+            route(RouteType::Unicast, vec![RouteAttribute::Oif(7), RouteAttribute::Metrics(metrics)]);
+        assert_eq!(Reach::from_route(&answer), Reach::OnLink { index: 7, mtu: Some(1400) });
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What of a configuration makes the dataplane itself, and so is settled at start.
 
+use shunt_dataplane::director::Rates;
+use shunt_dataplane::flow::Capacity;
 use shunt_dataplane::hash::HashKey;
 use shunt_dataplane::packet::MacAddress;
 use shunt_dataplane::plane::{Dataplane, InterfaceSetup, Setup};
@@ -17,7 +19,8 @@ pub fn setup(model: &Model, survey: &Survey) -> Setup {
     Setup {
         interfaces: survey.interfaces.iter().map(interface_setup).collect(),
         cores: director.cores.clone(),
-        flows_per_worker: director.flows_per_worker,
+        flows_per_worker: Capacity { ipv4: director.flows_per_worker, ipv6: director.flows_per_worker_ipv6 },
+        rates: Rates { icmp: director.icmp_rate, reset: director.reset_rate },
         frames_per_queue: director.frames_per_queue,
         idle: match director.idle {
             Idle::Adaptive => WorkerIdle::Adaptive,
@@ -35,9 +38,12 @@ pub fn needs_restart(running: &Model, wanted: &Loaded) -> Faults {
         ("interfaces", old.interfaces != new.interfaces),
         ("cores", old.cores != new.cores),
         ("flows_per_worker", old.flows_per_worker != new.flows_per_worker),
+        ("flows_per_worker_ipv6", old.flows_per_worker_ipv6 != new.flows_per_worker_ipv6),
         ("frames_per_queue", old.frames_per_queue != new.frames_per_queue),
         ("hash_key", old.hash_key != new.hash_key),
         ("idle", old.idle != new.idle),
+        ("icmp_rate", old.icmp_rate != new.icmp_rate),
+        ("reset_rate", old.reset_rate != new.reset_rate),
     ];
     let fault = |(key, differs): (&str, bool)| {
         let message = format!("director.{key} cannot be changed while shunt runs");
@@ -83,5 +89,40 @@ fn interface_setup(link: &Link) -> InterfaceSetup {
         tx_queues: link.tx_queues,
         mtu: link.mtu,
         complete_checksums,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: &str = include_str!("../../configs/reference.toml");
+
+    fn refused(text: &str) -> Vec<String> {
+        let parse = |text: &str| crate::config::parse("a.toml", text).unwrap();
+        let faults = needs_restart(&parse(FULL).model, &parse(text));
+        faults.iter().map(|fault| fault.message.clone()).collect()
+    }
+
+    #[test]
+    fn what_makes_the_dataplane_needs_a_restart() {
+        for (before, after, key) in [
+            ("flows_per_worker_ipv6 = 1048576", "flows_per_worker_ipv6 = 4096", "flows_per_worker_ipv6"),
+            ("icmp_rate = 1000", "icmp_rate = 0", "icmp_rate"),
+            ("reset_rate = 10000", "reset_rate = 1", "reset_rate"),
+            ("idle = \"adaptive\"", "idle = \"spin\"", "idle"),
+        ] {
+            let text = FULL.replace(before, after);
+            assert_eq!(refused(&text), [format!("director.{key} cannot be changed while shunt runs")]);
+        }
+    }
+
+    #[test]
+    fn all_that_a_service_says_is_changed_while_shunt_runs() {
+        let (director, _) = FULL.split_once("\n[[service]]").unwrap();
+        assert_eq!(refused(director), [] as [&str; 0]);
+        let timeouts = FULL.replacen("established = \"900s\"", "established = \"7200s\"", 1);
+        assert_ne!(timeouts, FULL);
+        assert_eq!(refused(&timeouts), [] as [&str; 0]);
     }
 }

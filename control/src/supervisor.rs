@@ -6,9 +6,10 @@
 //!   a service ever meets the kernel, which would answer a client with a RST;
 //! - a configuration that is refused changes nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shunt_dataplane::packet::MacAddress;
@@ -25,17 +26,19 @@ use crate::compile::{self, Inputs, Standing, compile};
 use crate::config::{self, Loaded};
 use crate::error::Error;
 use crate::event::Event;
-use crate::health::{self, Runner};
+use crate::health::{self, Facts as ClientFacts, HealthView, PassiveHealth, RealKey, Runner};
 use crate::link::{self, Change, Link, LinkWatch};
-use crate::model::ServiceKey;
-use crate::neighbor::{self, NeighborKey, NeighborWatch};
+use crate::model::{RealServer, ServiceKey, VirtualService};
+use crate::neighbor::{self, NeighborView, NeighborWatch};
 use crate::netlink::Netlink;
 use crate::setup::{describe, needs_restart, setup};
+use crate::slow_start::SlowStart;
 use crate::survey::{Survey, SurveyError, survey};
 
 /// How long `ready` waits for first checks and MAC addresses; then it is said with what there is.
 const READY_WITHIN: Duration = Duration::from_secs(3);
-/// Workers' retired states are freed, and workers looked after, this often.
+/// Workers' retired states are freed, workers looked after, and what depends on the time alone is brought up to date
+/// this often.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
 /// What a run is given on the command line.
@@ -91,6 +94,9 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                 if !supervisor.plane.is_alive() {
                     break Err(Error::WorkerDied);
                 }
+                if let Err(error) = supervisor.watch_clients_and_starts() {
+                    break Err(error);
+                }
             }
             _ = terminate.recv() => break Ok("SIGTERM"),
             _ = interrupt.recv() => break Ok("SIGINT"),
@@ -117,8 +123,17 @@ struct Supervisor {
     vips: VipOwner,
     plane: Dataplane,
     /// How each real server stood when it was last said.
-    said: HashMap<(ServiceKey, IpAddr), Standing>,
+    said: HashMap<RealKey, Standing>,
+    passive: PassiveHealth,
+    slow_start: SlowStart,
     is_ready: bool,
+}
+
+/// What the watches know at one moment.
+struct Views {
+    links: Arc<BTreeMap<u32, Link>>,
+    health: HealthView,
+    neighbors: Arc<NeighborView>,
 }
 
 impl Supervisor {
@@ -147,6 +162,8 @@ impl Supervisor {
             vips,
             plane,
             said: HashMap::new(),
+            passive: PassiveHealth::default(),
+            slow_start: SlowStart::default(),
             is_ready: false,
         };
         if let Err(error) = supervisor.adopt().await {
@@ -240,9 +257,8 @@ impl Supervisor {
             Event::Neighbor(_) | Event::Health(health::Event::Changed { .. }) => {}
             // Perhaps it answers with another MAC address now: ask.
             Event::Health(health::Event::Failing { key, .. }) => {
-                if let Some(port) = self.survey.ports.get(&key.address) {
-                    let index = self.survey.interfaces[*port].index;
-                    self.neighbors.revalidate(NeighborKey { index, address: key.address });
+                for key in compile::neighbors_at(&self.loaded.model, &self.survey, key.address) {
+                    self.neighbors.revalidate(key);
                 }
             }
         }
@@ -280,32 +296,77 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Compiles what is known now and makes it current; says which real servers came and went.
-    fn publish(&mut self) -> Result<(), Error> {
-        let (links, health, neighbors) = (self.links.view(), self.checks.view(), self.neighbors.view());
-        let inputs = Inputs {
+    fn views(&self) -> Views {
+        Views { links: self.links.view(), health: self.checks.view(), neighbors: self.neighbors.view() }
+    }
+
+    /// All that decides what is forwarded where.
+    fn inputs<'a>(&'a self, views: &'a Views) -> Inputs<'a> {
+        Inputs {
             model: &self.loaded.model,
             survey: &self.survey,
-            links: &links,
-            health: &health,
-            neighbors: &neighbors,
+            links: &views.links,
+            health: &views.health,
+            neighbors: &views.neighbors,
+            passive: &self.passive,
+            slow_start: &self.slow_start,
+        }
+    }
+
+    /// Compiles what is known now and makes it current; says which real servers came and went.
+    fn publish(&mut self) -> Result<(), Error> {
+        let views = self.views();
+        let inputs = self.inputs(&views);
+        let standings: HashMap<RealKey, Standing> = self
+            .reals()
+            .map(|(service, real)| ((service.key, real.address), inputs.standing(service, real)))
+            .collect();
+        let up = |standings: &HashMap<RealKey, Standing>, key: &RealKey| {
+            standings.get(key).is_some_and(Standing::is_up)
         };
-        let state = compile(inputs, self.plane.state(), self.plane.workers().len())?;
+        let mut slow_start = self.slow_start.clone();
+        // Before the start is over all are equally cold.
+        let was_up = |key: &RealKey| !self.is_ready || up(&self.said, key);
+        let now = Instant::now().into_std();
+        slow_start.follow(now, &self.loaded.model, was_up, |key| up(&standings, key));
+        slow_start.advance(now);
+        self.slow_start = slow_start;
+        let state = compile(self.inputs(&views), self.plane.state(), self.plane.workers().len())?;
         self.plane.publish(state).map_err(Error::Steer)?;
-        let mut said = HashMap::new();
-        for service in &self.loaded.model.services {
-            for real in &service.reals {
-                let id = (service.key, real.address);
-                let standing = inputs.standing(service, real);
-                let before = self.said.get(&id);
-                if before != Some(&standing) {
-                    say(service.key, real.address, before, &standing);
-                }
-                said.insert(id, standing);
+        for (service, real) in self.reals() {
+            let key = (service.key, real.address);
+            let (before, standing) = (self.said.get(&key), &standings[&key]);
+            if before != Some(standing) {
+                say(service.key, real.address, before, standing);
             }
         }
-        self.said = said;
+        self.said = standings;
         Ok(())
+    }
+
+    fn reals(&self) -> impl Iterator<Item = (&VirtualService, &RealServer)> {
+        let services = self.loaded.model.services.iter();
+        services.flat_map(|service| service.reals.iter().map(move |real| (service, real)))
+    }
+
+    /// What clients see of the real servers, and whose start is a step further: published if that changes anything.
+    fn watch_clients_and_starts(&mut self) -> Result<(), Error> {
+        let now = Instant::now().into_std();
+        let mut changed = self.slow_start.advance(now);
+        if self.loaded.model.services.iter().any(|service| service.passive.is_some())
+            || !self.passive.is_empty()
+        {
+            let views = self.views();
+            let inputs = self.inputs(&views);
+            let mut passive = self.passive.clone();
+            changed |= passive.observe(now, &self.loaded.model, |service, real| {
+                let handshakes = compile::handshakes(inputs.compiled(self.plane.state(), service, real)?);
+                let is_up = real.weight > 0 && inputs.standing_but_for_clients(service, real).is_up();
+                Some(ClientFacts { handshakes, is_up })
+            });
+            self.passive = passive;
+        }
+        if changed { self.publish() } else { Ok(()) }
     }
 
     /// Whether every real server's first check and MAC address is known.
@@ -366,15 +427,8 @@ impl Supervisor {
     async fn answer(&mut self, call: Call) {
         let answer = match call.request() {
             Request::Show { what, limit } => {
-                let (links, health, neighbors) =
-                    (self.links.view(), self.checks.view(), self.neighbors.view());
-                let inputs = Inputs {
-                    model: &self.loaded.model,
-                    survey: &self.survey,
-                    links: &links,
-                    health: &health,
-                    neighbors: &neighbors,
-                };
+                let views = self.views();
+                let inputs = self.inputs(&views);
                 Answer::data(show::show(
                     *what,
                     *limit,
@@ -400,8 +454,8 @@ impl Supervisor {
 
 fn say(service: ServiceKey, real: IpAddr, before: Option<&Standing>, now: &Standing) {
     match (before, now) {
-        (Some(Standing::Up(_)), Standing::Up(_)) | (_, Standing::Waiting(_)) => {}
-        (_, Standing::Up(_)) => tracing::info!("real server {real} of {service} is up"),
+        (Some(Standing::Up), Standing::Up) | (_, Standing::Waiting(_)) => {}
+        (_, Standing::Up) => tracing::info!("real server {real} of {service} is up"),
         (_, Standing::Down(why)) => tracing::warn!("real server {real} of {service} is down: {why}"),
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::address::{self, Address};
 use crate::config::{Faults, Loaded, Place, Severity};
 use crate::link::Link;
-use crate::model::ServiceKey;
+use crate::model::{RealServer, ServiceKey, ports as spelled};
 use crate::netlink::{Error, Netlink};
 use crate::route::{self, Reach};
 
@@ -16,8 +16,26 @@ use crate::route::{self, Reach};
 pub struct Survey {
     /// The director's interfaces, in the order of the configuration: place n is the dataplane's port n.
     pub interfaces: Vec<Link>,
-    /// The place in `interfaces` by which each real server is reached.
-    pub ports: HashMap<IpAddr, usize>,
+    /// How each real server is reached. The same address may be on two networks, told apart by the interface that
+    /// the configuration names.
+    pub ways: HashMap<(IpAddr, Option<String>), Way>,
+}
+
+/// How a real server is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// The place of its interface in [`Survey::interfaces`].
+    pub port: usize,
+    /// Longest IP packet of the way, bytes, if the kernel's route has an MTU of its own.
+    pub mtu: Option<u32>,
+}
+
+impl Survey {
+    /// How a real server is reached, if that is known, and by which interface (as it was at the survey).
+    pub fn way(&self, real: &RealServer) -> Option<(Way, &Link)> {
+        let way = *self.ways.get(&(real.address, real.interface.clone()))?;
+        Some((way, self.interfaces.get(way.port)?))
+    }
 }
 
 /// A frame of the UMEM is a page at most, less the kernel's headroom, the Ethernet header and two VLAN tags.
@@ -64,21 +82,54 @@ pub async fn survey(
     if !faults.is_empty() {
         return Err(SurveyError::Faults(faults.into_iter().collect()));
     }
-    let mut ports = HashMap::new();
+    let mut ways = HashMap::new();
     for service in &loaded.model.services {
         for real in &service.reals {
-            let reach = route::reach(netlink, real.address).await?;
-            match port(reach, &interfaces, links) {
-                Ok(port) => drop(ports.insert(real.address, port)),
-                Err((message, help)) => {
-                    let place = Place::Real(service.key, real.address);
-                    faults.push(loaded.locations.error(&place, format!("{} {message}", real.address), help));
+            let at = |place: Place, (message, help): Complaint, severity| match severity {
+                Severity::Error => {
+                    loaded.locations.error(&place, format!("{} {message}", real.address), help)
                 }
+                Severity::Warning => {
+                    loaded.locations.warning(&place, format!("{} {message}", real.address), help)
+                }
+            };
+            let place = Place::Real(service.key, real.address);
+            let named =
+                real.interface.as_ref().and_then(|name| interfaces.iter().position(|l| l.name == *name));
+            let by = named.map(|port| interfaces[port].index);
+            let reach = route::reach(netlink, real.address, by).await?;
+            let way = match (real.mac, named) {
+                (Some(_), Some(port)) => way_to_fixed(reach, port, &interfaces),
+                _ => way(reach, &interfaces, links),
+            };
+            let way = match way {
+                Ok(way) => way,
+                Err(complaint) => {
+                    faults.push(at(place, complaint, Severity::Error));
+                    continue;
+                }
+            };
+            ways.insert((real.address, real.interface.clone()), way);
+            // The check is the kernel's connection, and knows nothing of an interface or a MAC address named here.
+            let is_fixed = real.mac.is_some() || real.interface.is_some();
+            if service.check.is_some()
+                && is_fixed
+                && route::reach(netlink, real.address, None).await? == Reach::Unreachable
+            {
+                let complaint = (
+                    "has no route, so its check cannot succeed".into(),
+                    "give the director an address on its network, or take [service.check] out".into(),
+                );
+                faults.push(at(place, complaint, Severity::Warning));
+            }
+            if let Some(complaint) = mtu_fits(real, &interfaces[way.port]) {
+                faults.push(at(Place::Mtu(service.key, real.address), complaint, Severity::Error));
             }
         }
     }
     let addresses = address::addresses(netlink).await?;
     let gateways = route::gateways(netlink).await?;
+    let indices: Vec<u32> = interfaces.iter().map(|link| link.index).collect();
     for service in &loaded.model.services {
         let place = Place::Service(service.key);
         let vip = service.key.vip;
@@ -86,7 +137,11 @@ pub async fn survey(
             Severity::Error => loaded.locations.error(&place, format!("{vip} {message}"), help),
             Severity::Warning => loaded.locations.warning(&place, format!("{vip} {message}"), help),
         };
-        if let Err(complaint) = vip_is_free(vip, &addresses, &gateways) {
+        let index = address::interface_for(vip, &indices, &addresses);
+        let link = interfaces.iter().find(|link| Some(link.index) == index);
+        if let Some(complaint) = link.filter(|_| vip.is_ipv6()).and_then(|link| ipv6_is_off(&link.name)) {
+            faults.push(fault(complaint, Severity::Error));
+        } else if let Err(complaint) = vip_is_free(vip, &addresses, &gateways) {
             faults.push(fault(complaint, Severity::Error));
         } else if let Some(complaint) = vip_is_ours(service.key, &interfaces, links, &addresses) {
             faults.push(fault(complaint, Severity::Warning));
@@ -95,7 +150,7 @@ pub async fn survey(
     let faults = Faults::from(faults);
     match faults.has_errors() {
         true => Err(SurveyError::Faults(faults)),
-        false => Ok((Survey { interfaces, ports }, faults)),
+        false => Ok((Survey { interfaces, ways }, faults)),
     }
 }
 
@@ -126,16 +181,19 @@ fn find_interface<'a>(links: &'a BTreeMap<u32, Link>, name: &str) -> Result<&'a 
     Ok(link)
 }
 
-fn port(reach: Reach, interfaces: &[Link], links: &BTreeMap<u32, Link>) -> Result<usize, Complaint> {
+fn way(reach: Reach, interfaces: &[Link], links: &BTreeMap<u32, Link>) -> Result<Way, Complaint> {
     let name = |index| links.get(&index).map_or_else(|| format!("interface {index}"), |l| l.name.clone());
     match reach {
-        Reach::OnLink { index } => interfaces.iter().position(|link| link.index == index).ok_or_else(|| {
-            let name = name(index);
-            (
-                format!("is reached through {name}, which is not one of director.interfaces"),
-                format!("add \"{name}\" to director.interfaces"),
-            )
-        }),
+        Reach::OnLink { index, mtu } => {
+            let port = interfaces.iter().position(|link| link.index == index).ok_or_else(|| {
+                let name = name(index);
+                (
+                    format!("is reached through {name}, which is not one of director.interfaces"),
+                    format!("add \"{name}\" to director.interfaces"),
+                )
+            })?;
+            Ok(Way { port, mtu })
+        }
         Reach::ViaGateway { gateway, .. } => Err((
             format!("is off-link: the way to it leads through the router {gateway}"),
             "direct server return rewrites MAC addresses only, so a real server must be on a network that the \
@@ -153,6 +211,42 @@ fn port(reach: Reach, interfaces: &[Link], links: &BTreeMap<u32, Link>) -> Resul
     }
 }
 
+/// The way to a real server with a fixed MAC address: the interface it is behind is all there is to know, whatever
+/// the kernel's routes say, but that it is not this machine.
+fn way_to_fixed(reach: Reach, port: usize, interfaces: &[Link]) -> Result<Way, Complaint> {
+    match reach {
+        Reach::Local => way(reach, interfaces, &BTreeMap::new()),
+        Reach::OnLink { index, mtu } if index == interfaces[port].index => Ok(Way { port, mtu }),
+        _ => Ok(Way { port, mtu: None }),
+    }
+}
+
+/// A real server's own MTU cannot be more than its interface's.
+fn mtu_fits(real: &RealServer, link: &Link) -> Option<Complaint> {
+    let mtu = real.mtu.filter(|mtu| u32::from(*mtu) > link.mtu)?;
+    Some((
+        format!("has MTU {mtu}, and the interface to it ({}) has {}", link.name, link.mtu),
+        format!("give {} at most, or raise the interface's: ip link set {} mtu {mtu}", link.mtu, link.name),
+    ))
+}
+
+/// Why an interface can have no IPv6 VIP.
+fn ipv6_is_off(name: &str) -> Option<Complaint> {
+    let path = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
+    let (message, help) = match std::fs::read_to_string(path) {
+        Ok(text) if text.trim() == "0" => return None,
+        Ok(_) => (
+            format!("is IPv6, which is switched off on {name}"),
+            format!("switch it on: sysctl -w net.ipv6.conf.{name}.disable_ipv6=0"),
+        ),
+        Err(_) => (
+            "is IPv6, which this kernel does not speak".to_owned(),
+            "boot without ipv6.disable=1, or load the module: modprobe ipv6".to_owned(),
+        ),
+    };
+    Some((message, help))
+}
+
 /// A VIP must not be an address that somebody else has by its nature.
 fn vip_is_free(vip: IpAddr, addresses: &[Address], gateways: &[IpAddr]) -> Result<(), Complaint> {
     if gateways.contains(&vip) {
@@ -162,22 +256,38 @@ fn vip_is_free(vip: IpAddr, addresses: &[Address], gateways: &[IpAddr]) -> Resul
         ));
     }
     for subnet in addresses.iter().filter(|address| !address.marked) {
-        let (IpAddr::V4(vip), IpAddr::V4(inside)) = (vip, subnet.subnet) else { continue };
-        // RFC 3021: a /31 has neither.
-        let Some(host_bits @ 2..) = 32u8.checked_sub(subnet.prefix_len) else { continue };
-        let host = u32::MAX.checked_shr(32 - u32::from(host_bits)).unwrap_or(u32::MAX);
-        let what = match vip.to_bits() ^ inside.to_bits() {
-            differing if differing & !host != 0 => continue,
-            _ if vip.to_bits() & host == host => "broadcast",
-            _ if vip.to_bits() & host == 0 => "network",
-            _ => continue,
-        };
+        let Some(what) = reserved(vip, subnet.subnet, subnet.prefix_len) else { continue };
         return Err((
-            format!("is the {what} address of {inside}/{}", subnet.prefix_len),
+            format!("is the {what} address of {}/{}", subnet.subnet, subnet.prefix_len),
             "choose an address that a host can have".into(),
         ));
     }
     Ok(())
+}
+
+/// What an address is in the subnet of another, if it is more than one host's.
+fn reserved(vip: IpAddr, inside: IpAddr, prefix_len: u8) -> Option<&'static str> {
+    let host_part = |width: u8, vip: u128, inside: u128| {
+        // RFC 3021 and RFC 6164: a /31, or a /127, has neither of the two.
+        let host_bits @ 2.. = width.checked_sub(prefix_len)? else { return None };
+        let host = u128::MAX.checked_shr(128 - u32::from(host_bits)).unwrap_or(u128::MAX);
+        ((vip ^ inside) & !host == 0).then_some((vip & host, host))
+    };
+    match (vip, inside) {
+        (IpAddr::V4(vip), IpAddr::V4(inside)) => {
+            match host_part(32, vip.to_bits().into(), inside.to_bits().into())? {
+                (0, _) => Some("network"),
+                (part, host) if part == host => Some("broadcast"),
+                _ => None,
+            }
+        }
+        // RFC 4291 section 2.6.1: every router of the subnet has it.
+        (IpAddr::V6(vip), IpAddr::V6(inside)) => match host_part(128, vip.to_bits(), inside.to_bits())? {
+            (0, _) => Some("subnet-router anycast"),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// A VIP that this machine has for itself is probably not meant.
@@ -187,7 +297,11 @@ fn vip_is_ours(
     links: &BTreeMap<u32, Link>,
     addresses: &[Address],
 ) -> Option<Complaint> {
-    let ServiceKey { port, protocol, vip } = key;
+    let ServiceKey { ports, protocol, vip } = key;
+    let ports = match ports.single() {
+        Some(port) => format!("port {port}"),
+        None => format!("ports {}", spelled(ports)),
+    };
     let found = addresses.iter().find(|address| address.address == vip && !address.marked)?;
     let name = links.get(&found.index).map_or("another interface", |link| link.name.as_str());
     if !interfaces.iter().any(|link| link.index == found.index) {
@@ -201,7 +315,7 @@ fn vip_is_ours(
     let is_host_address = found.prefix_len == if vip.is_ipv4() { 32 } else { 128 };
     (!is_host_address).then(|| {
         (
-            format!("is this machine's own address on {name}: {protocol} port {port} of it goes to the real servers now"),
+            format!("is this machine's own address on {name}: {protocol} {ports} of it goes to the real servers now"),
             "whatever listens there on this machine is not reached any more; a VIP of its own is safer".into(),
         )
     })
@@ -210,6 +324,7 @@ fn vip_is_ours(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Ports, Protocol};
 
     fn link(index: u32, name: &str) -> Link {
         Link {
@@ -230,9 +345,40 @@ mod tests {
     fn a_real_server_is_reached_by_the_place_of_its_interface() {
         let interfaces = [link(7, "eth1"), link(3, "eth0")];
         let links = interfaces.iter().map(|link| (link.index, link.clone())).collect();
-        assert_eq!(port(Reach::OnLink { index: 3 }, &interfaces, &links), Ok(1));
-        let (message, _) = port(Reach::OnLink { index: 9 }, &interfaces, &links).unwrap_err();
+        let on_link = |index| Reach::OnLink { index, mtu: Some(1400) };
+        assert_eq!(way(on_link(3), &interfaces, &links), Ok(Way { port: 1, mtu: Some(1400) }));
+        let (message, _) = way(on_link(9), &interfaces, &links).unwrap_err();
         assert_eq!(message, "is reached through interface 9, which is not one of director.interfaces");
+    }
+
+    #[test]
+    fn a_fixed_mac_address_needs_no_route_but_must_not_be_this_machines() {
+        let interfaces = [link(7, "eth1"), link(3, "eth0")];
+        let fixed = |reach| way_to_fixed(reach, 1, &interfaces);
+        assert_eq!(fixed(Reach::Unreachable), Ok(Way { port: 1, mtu: None }));
+        assert_eq!(fixed(Reach::OnLink { index: 7, mtu: Some(1400) }), Ok(Way { port: 1, mtu: None }));
+        assert_eq!(fixed(Reach::OnLink { index: 3, mtu: Some(1400) }), Ok(Way { port: 1, mtu: Some(1400) }));
+        assert_eq!(fixed(Reach::Local).unwrap_err().0, "is an address of this machine");
+    }
+
+    #[test]
+    fn a_real_server_takes_no_longer_packets_than_its_interface() {
+        let text = "[director]\ninterfaces = [\"eth0\"]\n[[service]]\nvip = \"192.0.2.10\"\nport = 80\n\
+                    protocol = \"tcp\"\n[[service.real]]\naddress = \"192.0.2.21\"\nmtu = 1500\n";
+        let real = crate::config::parse("a", text).unwrap().model.services[0].reals[0].clone();
+        assert_eq!(mtu_fits(&real, &link(3, "eth0")), None);
+        let (message, _) = mtu_fits(&real, &Link { mtu: 1400, ..link(3, "eth0") }).unwrap();
+        assert_eq!(message, "has MTU 1500, and the interface to it (eth0) has 1400");
+    }
+
+    #[test]
+    fn in_ipv6_the_address_of_the_routers_is_no_vip() {
+        let addresses = [address(3, "2001:db8::2", 64), address(3, "2001:db8:1::", 127)];
+        let free = |vip: &str| vip_is_free(vip.parse().unwrap(), &addresses, &[]).map_err(|(why, _)| why);
+        assert_eq!(free("2001:db8::").unwrap_err(), "is the subnet-router anycast address of 2001:db8::2/64");
+        for vip in ["2001:db8::ffff:ffff:ffff:ffff", "2001:db8:1::", "2001:db8::10", "192.0.2.0"] {
+            assert_eq!(free(vip), Ok(()), "{vip}");
+        }
     }
 
     fn address(index: u32, text: &str, prefix_len: u8) -> Address {
@@ -263,7 +409,7 @@ mod tests {
             [address(3, "192.0.2.2", 24), address(3, "192.0.2.10", 32), address(1, "192.0.2.11", 32)];
         let ours = |vip: &str| {
             let key =
-                ServiceKey { vip: vip.parse().unwrap(), port: 22, protocol: crate::model::Protocol::Tcp };
+                ServiceKey { vip: vip.parse().unwrap(), ports: Ports::exact(22), protocol: Protocol::Tcp };
             vip_is_ours(key, std::slice::from_ref(&eth0), &links, &addresses).map(|(what, _)| what)
         };
         assert!(ours("192.0.2.2").unwrap().contains("own address on eth0: tcp port 22"));

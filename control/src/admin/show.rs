@@ -14,9 +14,9 @@ use shunt_dataplane::verdict::DropReason;
 use shunt_dataplane::xsk::lost::LostCounts;
 
 use crate::admin::protocol::What;
-use crate::compile::{Inputs, Standing, compiled_key};
+use crate::compile::{Inputs, Standing, compiled_key, handshakes};
 use crate::health::Status;
-use crate::model::{Model, RealServer, VirtualService};
+use crate::model::{Model, OnFailure, Ports, RealServer, VirtualService, Vlan, ports as spelled};
 
 /// Most flows in one answer: it is made on the control thread, which has other things to do.
 const MOST_FLOWS: usize = 100_000;
@@ -49,6 +49,14 @@ pub fn show(what: What, limit: usize, facts: &Facts<'_>) -> Value {
     view
 }
 
+/// A number for one port, else as it is configured: "8000-8100", "any".
+fn port(ports: Ports) -> Value {
+    match ports.single() {
+        Some(port) => port.into(),
+        None => spelled(ports).into(),
+    }
+}
+
 impl Facts<'_> {
     fn header(&self) -> Value {
         json!({ "generation": self.plane.state().generation(), "ready": self.is_ready })
@@ -66,9 +74,17 @@ impl Facts<'_> {
         let key = &service.key;
         let mut row = json!({
             "vip": key.vip,
-            "port": key.port,
+            "port": port(key.ports),
             "protocol": key.protocol.to_string(),
             "scheduler": service.scheduler.to_string(),
+            "persistence_seconds": service.persistence.map(|persistence| persistence.timeout.as_secs()),
+            "persistence_prefix": service.persistence.map(|persistence| persistence.prefix),
+            "one_packet": service.one_packet,
+            "on_failure": match service.on_failure {
+                OnFailure::Reset => "reset",
+                OnFailure::Rehash => "rehash",
+                OnFailure::Keep => "keep",
+            },
             "reals": service.reals.len(),
         });
         if let Some(compiled) = self.compiled(service) {
@@ -92,28 +108,40 @@ impl Facts<'_> {
     }
 
     fn real(&self, service: &VirtualService, real: &RealServer) -> Value {
-        let (mut state, mut reason, mut mac) = ("down", None, None);
-        match self.inputs.standing(service, real) {
-            Standing::Up(path) => {
-                state = if real.weight == 0 { "draining" } else { "up" };
-                mac = Some(path.header.destination().to_string());
-            }
-            Standing::Down(why) => reason = Some(why),
-            Standing::Waiting(what) => reason = Some(what.to_owned()),
-        }
-        let port = self.inputs.survey.ports.get(&real.address);
+        let (state, reason) = match self.inputs.standing(service, real) {
+            Standing::Up if real.weight == 0 => ("draining", None),
+            Standing::Up => ("up", None),
+            Standing::Down(why) => ("down", Some(why)),
+            Standing::Waiting(what) => ("down", Some(what.to_owned())),
+        };
+        let path = self.inputs.path(real);
+        let way = self.inputs.survey.way(real);
         let mut row = json!({
             "service": service.key.to_string(),
             "address": real.address,
             "weight": real.weight,
             "state": state,
             "reason": reason,
-            "mac": mac,
-            "interface": port.map(|&port| &self.inputs.survey.interfaces[port].name),
+            "mac": path.filter(|_| state != "down").map(|path| path.header.destination().to_string()),
+            "interface": way.map(|(_, link)| &link.name),
+            "mtu": path.map(|path| path.mtu),
+            "vlan": match real.vlan {
+                Vlan::Keep => json!("keep"),
+                Vlan::Untagged => json!("none"),
+                Vlan::Tagged(vlan) => json!(vlan),
+            },
+            "upper": real.thresholds.upper,
+            "lower": real.thresholds.lower,
         });
-        let compiled = self.compiled(service);
-        let compiled = compiled.and_then(|s| s.reals().find(|(_, r)| r.address() == real.address.into()));
-        if let Some((_, compiled)) = compiled {
+        if let Some(compiled) = self.inputs.compiled(self.plane.state(), service, real) {
+            row["share"] = compiled.share().into();
+            row["overloaded"] = compiled.is_overloaded().into();
+            let handshakes = handshakes(compiled);
+            row["handshakes"] = json!({
+                "completed": handshakes.completed,
+                "retransmitted": handshakes.retransmitted,
+                "reset": handshakes.reset,
+            });
             let counters = compiled.counters();
             row["frames"] = counters.total(|c| &c.frames).into();
             row["bytes"] = counters.total(|c| &c.bytes).into();
@@ -188,7 +216,23 @@ impl Facts<'_> {
                 "since_seconds": health.and_then(|h| h.since()).map(|since| since.elapsed().as_secs()),
                 "streak": health.map(|h| h.streak()),
                 "last_error": health.and_then(|h| h.last_error()),
+                "service": null,
             }));
+        }
+        for service in self.model().services.iter().filter(|service| service.passive.is_some()) {
+            for real in &service.reals {
+                let out = self.inputs.passive.out(&(service.key, real.address));
+                rows.push(json!({
+                    "address": real.address,
+                    "type": "passive",
+                    "port": null,
+                    "status": if out.is_some() { "down" } else { "up" },
+                    "since_seconds": out.map(|out| out.since.elapsed().as_secs()),
+                    "streak": null,
+                    "last_error": out.map(|out| out.reason.as_str()),
+                    "service": service.key.to_string(),
+                }));
+            }
         }
         rows.into()
     }
@@ -231,13 +275,22 @@ impl Facts<'_> {
                         "capacity": worker.flows.capacity().total(),
                         "expired": stats.flows_expired.value(),
                         "evicted": stats.flows_evicted.value(),
+                        "dispensed": stats.flows_dispensed.value(),
                         "refused": stats.flows_refused.value(),
                         "adopted": stats.flows_adopted.value(),
                         "moved": stats.flows_moved.value(),
+                        "at_risk": stats.flows_at_risk.value(),
                     },
+                    "answers": {
+                        "icmp": stats.answers_icmp.value(),
+                        "reset": stats.answers_reset.value(),
+                        "withheld": stats.answers_withheld.value(),
+                    },
+                    "fragments_held": stats.fragments_held.value(),
                     "frames": {
                         "total": stats.frames_total.value(),
                         "free": stats.frames_free.value(),
+                        "held": stats.frames_held.value(),
                         "filling": stats.frames_filling.value(),
                         "sending": stats.frames_sending.value(),
                     },

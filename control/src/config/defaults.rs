@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
+use crate::model::{Passive, Timeouts};
+
 /// Flows one worker remembers.
 pub const FLOWS_PER_WORKER: usize = 1 << 20;
+/// ICMP errors a second that the director itself sends at most.
+pub const ICMP_RATE: u32 = 1000;
+/// TCP resets a second that the director itself sends at most.
+pub const RESET_RATE: u32 = 10_000;
 /// Frames of UMEM for each queue.
 pub const FRAMES_PER_QUEUE: u32 = 4096;
 /// Key of the scheduling hash: the ASCII codes of `shunt-default-k1`. It is public, so whoever wants clients to be
@@ -11,6 +17,23 @@ pub const FRAMES_PER_QUEUE: u32 = 4096;
 pub const HASH_KEY: [u64; 2] = [0x7368_756e_742d_6465, 0x6661_756c_742d_6b31];
 /// Weight of a real server.
 pub const WEIGHT: u16 = 1;
+/// How long silent flows are remembered: IPVS's defaults (`tcp_timeouts`, `udp_timeouts` and `sctp_timeouts` in
+/// net/netfilter/ipvs/).
+pub const TIMEOUTS: Timeouts = Timeouts {
+    syn: Duration::from_secs(60),
+    established: Duration::from_secs(900),
+    fin: Duration::from_secs(120),
+    closed: Duration::from_secs(10),
+    udp: Duration::from_secs(300),
+    sctp: Duration::from_secs(900),
+};
+/// Share of the flow table that the only service may take, in 1/1000.
+pub const TABLE_SHARE_ALONE: u16 = 1000;
+/// Share of the flow table that one of several services may take, in 1/1000: a flood on it leaves the others room.
+pub const TABLE_SHARE: u16 = 500;
+/// Passive health: share of handshakes that fail, window, least handshakes in it, and time out of service.
+pub const PASSIVE: Passive =
+    Passive { failures: 500, window: Duration::from_secs(10), minimum: 20, hold: Duration::from_secs(30) };
 /// Time between the starts of two probes.
 pub const INTERVAL: Duration = Duration::from_secs(2);
 /// Time a probe has to be answered in; the interval, where that is shorter.

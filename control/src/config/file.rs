@@ -37,9 +37,25 @@ pub(super) struct Director {
     pub interfaces: Typed<Vec<Spanned<String>>>,
     pub cores: Typed<Vec<Spanned<i64>>>,
     pub flows_per_worker: Typed<i64>,
+    pub flows_per_worker_ipv6: Typed<i64>,
     pub frames_per_queue: Typed<i64>,
     pub hash_key: Typed<String>,
     pub idle: Typed<String>,
+    pub icmp_rate: Typed<i64>,
+    pub reset_rate: Typed<i64>,
+    pub timeouts: Typed<Timeouts>,
+}
+
+/// `[director.timeouts]` and `[service.timeouts]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Timeouts {
+    pub syn: Typed<String>,
+    pub established: Typed<String>,
+    pub fin: Typed<String>,
+    pub closed: Typed<String>,
+    pub udp: Typed<String>,
+    pub sctp: Typed<String>,
 }
 
 /// `[[service]]`
@@ -47,10 +63,22 @@ pub(super) struct Director {
 #[serde(deny_unknown_fields)]
 pub(super) struct Service {
     pub vip: Typed<String>,
-    pub port: Typed<i64>,
+    pub port: Typed<IntegerOrText>,
     pub protocol: Typed<String>,
     pub scheduler: Typed<String>,
+    pub scheduler_flags: Typed<Vec<Spanned<String>>>,
+    pub persistence: Typed<String>,
+    pub persistence_prefix: Typed<IntegerOrText>,
+    pub one_packet: Typed<bool>,
+    pub on_failure: Typed<String>,
+    pub no_real: Typed<String>,
+    pub strict: Typed<bool>,
+    pub ttl: Typed<String>,
+    pub table_share: Typed<String>,
+    pub slow_start: Typed<String>,
+    pub timeouts: Typed<Timeouts>,
     pub check: Typed<Check>,
+    pub passive: Typed<Passive>,
     #[serde(default)]
     pub real: Vec<Spanned<Real>>,
 }
@@ -68,12 +96,36 @@ pub(super) struct Check {
     pub port: Typed<i64>,
 }
 
+/// `[service.passive]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Passive {
+    pub failures: Typed<String>,
+    pub window: Typed<String>,
+    pub minimum: Typed<i64>,
+    pub hold: Typed<String>,
+}
+
 /// `[[service.real]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Real {
     pub address: Typed<String>,
     pub weight: Typed<i64>,
+    pub upper: Typed<i64>,
+    pub lower: Typed<i64>,
+    pub vlan: Typed<IntegerOrText>,
+    pub mac: Typed<String>,
+    pub interface: Typed<String>,
+    pub mtu: Typed<i64>,
+}
+
+/// An integer, or a word or a notation in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(super) enum IntegerOrText {
+    Integer(i64),
+    Text(String),
 }
 
 /// A file with the faults of its form.

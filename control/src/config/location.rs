@@ -26,6 +26,8 @@ pub enum Place {
     Check(ServiceKey),
     /// A real server of a service: its address.
     Real(ServiceKey, IpAddr),
+    /// The MTU of a real server of a service.
+    Mtu(ServiceKey, IpAddr),
 }
 
 /// From each thing of a model to where it was typed.
@@ -87,6 +89,7 @@ impl Place {
             Place::Service(_) => "service.vip",
             Place::Check(_) => "service.check",
             Place::Real(..) => "service.real.address",
+            Place::Mtu(..) => "service.real.mtu",
         }
     }
 }

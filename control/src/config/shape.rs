@@ -67,8 +67,11 @@ impl Pruning<'_> {
         let span = value.span();
         match (key.kind, value.get_mut()) {
             (Kind::Table, DeValue::Table(table)) => self.table(table, span, key.path),
-            (Kind::Text, DeValue::String(_)) => {}
-            (Kind::Integer, DeValue::Integer(number)) => return self.integer(number, span, key),
+            (Kind::Text | Kind::IntegerOrText, DeValue::String(_)) | (Kind::Boolean, DeValue::Boolean(_)) => {
+            }
+            (Kind::Integer | Kind::IntegerOrText, DeValue::Integer(number)) => {
+                return self.integer(number, span, key);
+            }
             (Kind::Tables | Kind::Texts | Kind::Integers, DeValue::Array(array)) => self.array(array, key),
             (kind, found) => {
                 self.wrong(span, key, format!("expected {}, found {}", kind.describe(), describe(found)));

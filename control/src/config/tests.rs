@@ -1,6 +1,6 @@
 //! Properties of the whole path, over random input. What each fault looks like is in `control/tests/config/`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use proptest::collection::{btree_set, vec};
@@ -12,7 +12,8 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::error::MOST_FAULTS;
 use super::*;
 use crate::model::{
-    Director, HealthCheck, Idle, Model, Probe, Protocol, RealServer, Scheduler, ServiceKey, VirtualService,
+    Director, HashFlags, HealthCheck, Idle, Model, NoReal, OnFailure, Passive, Persistence, Ports, Probe,
+    Protocol, RealServer, Scheduler, ServiceKey, Thresholds, Timeouts, VirtualService, Vlan,
 };
 
 const DEMO: &str = include_str!("../../../configs/demo.toml");
@@ -21,10 +22,13 @@ const REFERENCE: &str = include_str!("../../../configs/reference.toml");
 
 #[test]
 fn the_reference_file_says_what_leaving_everything_out_means() {
-    let reference = parse("reference.toml", REFERENCE).unwrap();
-    // The table of the check is optional, so an empty one is what its defaults are compared to.
-    let check = "[service.check]\ntype = \"tcp\"\n[[service.real]]";
-    let minimal = parse("minimal.toml", &MINIMAL.replace("[[service.real]]", check)).unwrap();
+    // Its last service shows what has no default.
+    let (defaults, _) = REFERENCE.rsplit_once("\n[[service]]").unwrap();
+    let reference = parse("reference.toml", defaults).unwrap();
+    assert_eq!(parse("reference.toml", REFERENCE).unwrap().model.services.len(), 2);
+    // The tables of the checks are optional, so empty ones are what their defaults are compared to.
+    let tables = "[service.check]\ntype = \"tcp\"\n[service.passive]\n[[service.real]]";
+    let minimal = parse("minimal.toml", &MINIMAL.replace("[[service.real]]", tables)).unwrap();
     assert_eq!(reference.model, minimal.model);
     assert!(reference.warnings.is_empty());
 }
@@ -64,6 +68,9 @@ fn the_keys_and_the_types_are_the_same() {
     assert_eq!(names("director"), fields::<file::Director>());
     assert_eq!(names("service"), fields::<file::Service>());
     assert_eq!(names("service.check"), fields::<file::Check>());
+    assert_eq!(names("director.timeouts"), fields::<file::Timeouts>());
+    assert_eq!(names("service.timeouts"), fields::<file::Timeouts>());
+    assert_eq!(names("service.passive"), fields::<file::Passive>());
     assert_eq!(names("service.real"), fields::<file::Real>());
 }
 
@@ -181,6 +188,7 @@ fn tree() -> impl Strategy<Value = String> {
         "07:32:00",
         "\"\"",
         "\"tcp\"",
+        "\"any\"",
         "\"192.0.2.1\"",
         "[]",
         "{}",
@@ -198,6 +206,13 @@ fn tree() -> impl Strategy<Value = String> {
         "real",
         "address",
         "weight",
+        "scheduler_flags",
+        "one_packet",
+        "persistence_prefix",
+        "timeouts",
+        "syn",
+        "passive",
+        "vlan",
         "x",
         "\"\"",
         "\"\\u0000\"",
@@ -221,6 +236,53 @@ fn tree() -> impl Strategy<Value = String> {
         .prop_map(|(director, service)| format!("director = {director}\nservice = [{service}]\n"))
 }
 
+#[test]
+fn a_service_has_the_timeouts_of_the_director_but_for_its_own() {
+    let text = MINIMAL.replace("[[service]]", "[director.timeouts]\nsyn = \"5s\"\nudp = \"6s\"\n[[service]]");
+    let text = text.replace("[[service.real]]", "[service.timeouts]\nudp = \"7s\"\n[[service.real]]");
+    let model = parse("minimal.toml", &text).unwrap().model;
+    let seconds = |seconds| Duration::from_secs(seconds);
+    let timeouts = Timeouts { syn: seconds(5), udp: seconds(7), ..defaults::TIMEOUTS };
+    assert_eq!(model.services[0].timeouts, timeouts);
+    assert_eq!(model.director.timeouts, Timeouts { udp: seconds(6), ..timeouts });
+}
+
+#[test]
+fn only_a_sole_service_may_fill_the_flow_table() {
+    let share = |text: &str| parse("a", text).unwrap().model.services[0].table_share;
+    assert_eq!(share(MINIMAL), 1000);
+    let second = format!("{MINIMAL}\n[[service]]\nvip = \"192.0.2.11\"\nport = 80\nprotocol = \"tcp\"\n");
+    assert_eq!(share(&second), 500);
+}
+
+#[test]
+fn narrower_ports_of_a_vip_go_before_wider_ones_and_protocols_are_apart() {
+    let service = |port: &str, protocol: &str| {
+        format!("[[service]]\nvip = \"2001:db8::10\"\nport = {port}\nprotocol = \"{protocol}\"\n")
+    };
+    let text = |ports: &[(&str, &str)]| {
+        let services: String = ports.iter().map(|(port, protocol)| service(port, protocol)).collect();
+        format!("[director]\ninterfaces = [\"eth0\"]\n{services}")
+    };
+    let any = [
+        ("80", "tcp"),
+        ("\"80-90\"", "tcp"),
+        ("\"any\"", "tcp"),
+        ("\"91-99\"", "tcp"),
+        ("\"85-95\"", "sctp"),
+    ];
+    assert!(parse("a", &text(&any)).is_ok());
+    for (one, other) in [("80-90", "90-99"), ("90-99", "80-90"), ("80-90", "82-84"), ("82-84", "80-90")] {
+        let (one, other) = (format!("\"{one}\""), format!("\"{other}\""));
+        let faults =
+            parse("a", &text(&[("\"1-2\"", "tcp"), (&one, "tcp"), ("\"500-501\"", "tcp"), (&other, "tcp")]));
+        let faults = faults.unwrap_err();
+        let errors: Vec<&Fault> = faults.iter().filter(|fault| fault.severity == Severity::Error).collect();
+        assert_eq!(errors.len(), 1, "{faults}");
+        assert!(errors[0].message.ends_with("of the same VIP on line 9"), "{faults}");
+    }
+}
+
 fn model() -> impl Strategy<Value = Model> {
     (director(), vec(service(), 0..6)).prop_map(|(director, services)| {
         // The service's place in the list is its VIP: keys are unique, and no VIP is a real server.
@@ -228,7 +290,14 @@ fn model() -> impl Strategy<Value = Model> {
             .into_iter()
             .enumerate()
             .map(|(at, mut service)| {
-                service.key.vip = IpAddr::V4(Ipv4Addr::new(203, 0, 113, at as u8));
+                service.key.vip = match service.key.vip {
+                    IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(203, 0, 113, at as u8)),
+                    IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, at as u16)),
+                };
+                for real in &mut service.reals {
+                    // The first interface, where one has to be named.
+                    real.interface = real.interface.take().map(|_| director.interfaces[0].clone());
+                }
                 service
             })
             .collect();
@@ -239,32 +308,143 @@ fn model() -> impl Strategy<Value = Model> {
 fn director() -> impl Strategy<Value = Director> {
     let interfaces = btree_set("[a-z\"\\\\\u{fc}][a-z0-9.@'-]{0,11}", 1..4);
     let idle = prop_oneof![Just(Idle::Adaptive), Just(Idle::Spin)];
-    (interfaces, btree_set(0..8192usize, 0..4), 1..=1usize << 28, 8..=16u32, any::<[u64; 2]>(), idle)
-        .prop_map(|(interfaces, cores, flows_per_worker, frames, hash_key, idle)| Director {
+    let flows = (1..=1usize << 28, 1..=1usize << 28);
+    let rates = (0..=10_000_000u32, 0..=10_000_000u32);
+    let rest = (8..=16u32, any::<[u64; 2]>(), idle, timeouts());
+    (interfaces, btree_set(0..8192usize, 0..4), flows, rates, rest).prop_map(
+        |(interfaces, cores, flows, rates, (frames, hash_key, idle, timeouts))| Director {
             interfaces: interfaces.into_iter().collect(),
             cores: cores.into_iter().collect(),
-            flows_per_worker,
+            flows_per_worker: flows.0,
+            flows_per_worker_ipv6: flows.1,
             frames_per_queue: 1 << frames,
             hash_key,
             idle,
-        })
+            icmp_rate: rates.0,
+            reset_rate: rates.1,
+            timeouts,
+        },
+    )
+}
+
+/// 1 s to 31 days, mostly in odd milliseconds.
+fn long() -> impl Strategy<Value = Duration> {
+    let millis = prop_oneof![1000..=2_678_400_000u64, (1..=31u64).prop_map(|days| days * 86_400_000)];
+    millis.prop_map(Duration::from_millis)
+}
+
+fn timeouts() -> impl Strategy<Value = Timeouts> {
+    (long(), long(), long(), long(), long(), long()).prop_map(|(syn, established, fin, closed, udp, sctp)| {
+        Timeouts { syn, established, fin, closed, udp, sctp }
+    })
+}
+
+fn scheduler() -> impl Strategy<Value = Scheduler> {
+    let flags = || (any::<bool>(), any::<bool>()).prop_map(|(port, fallback)| HashFlags { port, fallback });
+    prop_oneof![
+        prop::sample::select(vec![
+            Scheduler::Maglev,
+            Scheduler::Wrr,
+            Scheduler::Wlc,
+            Scheduler::Sed,
+            Scheduler::Nq,
+            Scheduler::Fo,
+            Scheduler::Ovf,
+            Scheduler::Lblc,
+            Scheduler::Lblcr,
+            Scheduler::Twos,
+        ]),
+        flags().prop_map(Scheduler::Sh),
+        flags().prop_map(Scheduler::Mh),
+    ]
+}
+
+fn ports() -> impl Strategy<Value = Ports> {
+    prop_oneof![
+        (1..=u16::MAX).prop_map(Ports::exact),
+        (1..=u16::MAX, 1..=u16::MAX).prop_map(|(a, b)| Ports { first: a.min(b), last: a.max(b) }),
+        Just(Ports::ANY),
+    ]
 }
 
 fn service() -> impl Strategy<Value = VirtualService> {
-    let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
-    let reals = prop::collection::btree_map(1..=254u8, any::<u16>(), 0..5);
-    (protocol, 1..=u16::MAX, prop::option::of(check()), reals).prop_map(|(protocol, port, check, reals)| {
-        let address = |host| IpAddr::V4(Ipv4Addr::new(192, 0, 2, host));
+    let protocol = prop::sample::select(vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp]);
+    let key = (any::<bool>(), protocol, ports(), scheduler());
+    let fates = (
+        prop::sample::select(vec![OnFailure::Reset, OnFailure::Rehash, OnFailure::Keep]),
+        prop::sample::select(vec![NoReal::Unreachable, NoReal::Reset, NoReal::Silent]),
+        any::<[bool; 3]>(),
+        1..=1000u16,
+    );
+    let times = (prop::option::of((long(), 1..=32u8)), prop::option::of(1000..=3_600_000u64), timeouts());
+    let checks = (prop::option::of(check()), prop::option::of(passive()));
+    let reals = prop::collection::btree_map(1..=254u8, real(), 0..5);
+    (key, fates, times, checks, reals).prop_map(|(key, fates, times, checks, reals)| {
+        let (is_ipv6, protocol, ports, scheduler) = key;
+        let (on_failure, no_real, [one_packet, strict, keep_ttl], table_share) = fates;
+        let (persistence, slow_start, timeouts) = times;
+        let address = |host: u8| match is_ipv6 {
+            true => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host.into())),
+            false => IpAddr::V4(Ipv4Addr::new(192, 0, 2, host)),
+        };
+        let one_packet = one_packet && protocol == Protocol::Udp;
         VirtualService {
-            key: ServiceKey { vip: address(0), protocol, port },
-            scheduler: Scheduler::Maglev,
-            check,
+            key: ServiceKey { vip: address(0), protocol, ports },
+            scheduler,
+            persistence: persistence
+                .filter(|_| !one_packet)
+                .map(|(timeout, prefix)| Persistence { timeout, prefix }),
+            one_packet,
+            on_failure,
+            no_real,
+            strict,
+            keep_ttl,
+            table_share,
+            slow_start: slow_start.map(Duration::from_millis),
+            timeouts,
+            check: checks.0,
+            passive: checks.1.filter(|_| protocol == Protocol::Tcp),
             reals: reals
                 .into_iter()
-                .map(|(host, weight)| RealServer { address: address(host), weight })
+                .map(|(host, real)| RealServer {
+                    address: address(host),
+                    mtu: real.mtu.map(|mtu| if is_ipv6 { mtu.max(1280) } else { mtu }),
+                    ..real
+                })
                 .collect(),
         }
     })
+}
+
+fn real() -> impl Strategy<Value = RealServer> {
+    let vlan = prop_oneof![Just(Vlan::Keep), Just(Vlan::Untagged), (1..=4094u16).prop_map(Vlan::Tagged)];
+    let mac = any::<[u8; 6]>().prop_map(|[_, rest @ ..]| {
+        let [b, c, d, e, f] = rest;
+        [2, b, c, d, e, f]
+    });
+    let thresholds =
+        (any::<u32>(), any::<u32>()).prop_map(|(a, b)| Thresholds { upper: a.max(b), lower: a.min(b) });
+    (any::<u16>(), thresholds, vlan, prop::option::of(mac), any::<bool>(), prop::option::of(576..=9000u16))
+        .prop_map(|(weight, thresholds, vlan, mac, named, mtu)| RealServer {
+            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            weight,
+            thresholds,
+            vlan,
+            mac,
+            interface: (named || mac.is_some()).then(String::new),
+            mtu,
+        })
+}
+
+fn passive() -> impl Strategy<Value = Passive> {
+    (1..=1000u16, 1000..=600_000u64, 1..=1_000_000u32, 1000..=3_600_000u64).prop_map(
+        |(failures, window, minimum, hold)| Passive {
+            failures,
+            window: Duration::from_millis(window),
+            minimum,
+            hold: Duration::from_millis(hold),
+        },
+    )
 }
 
 fn check() -> impl Strategy<Value = HealthCheck> {

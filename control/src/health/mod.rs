@@ -1,13 +1,14 @@
 //! Health of the real servers: the same check of the same address is made once, however many services ask for it.
 //!
 //! From the outside in: [`Runner`] makes the checks and tells when a status changes, [`Health`] decides what a row of
-//! results means, and there is one file per kind of probe.
+//! results means, and there is one file per kind of probe. Beside them [`PassiveHealth`] judges by what clients see.
 //!
 //! *Invariants*
 //! - a status changes only by results of probes, by the rules of [`Health`];
 //! - a probe that failed for want of resources on the director says nothing about the real server and does not
 //!   count: a director short of file descriptors must not take every server out.
 
+mod passive;
 mod runner;
 mod state;
 mod tcp;
@@ -18,6 +19,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::model::HealthCheck;
+pub use passive::{Facts, Handshakes, Out, PassiveHealth, RealKey};
 pub use runner::{Event, Runner};
 pub use state::{Health, Status};
 

@@ -49,6 +49,13 @@ mod tests {
     }
 
     #[test]
+    fn a_server_of_ipv6_is_reached_too() {
+        let server = TcpListener::bind("[::1]:0").unwrap();
+        block_on(probe(server.local_addr().unwrap(), LONG)).unwrap();
+        server.accept().unwrap();
+    }
+
+    #[test]
     fn a_closed_port_is_refused() {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         assert_eq!(block_on(probe(closed, LONG)).unwrap_err().to_string(), "connection refused");

@@ -7,3 +7,4 @@ mod link;
 mod namespace;
 mod neighbor;
 mod route;
+mod survey;

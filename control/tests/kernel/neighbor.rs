@@ -52,6 +52,25 @@ fn a_real_server_of_ipv6_is_resolved() {
 }
 
 #[test]
+fn a_real_server_of_ipv6_that_is_missing_or_goes_away_fails() {
+    let (director, real) = Namespace::pair_with_ipv6();
+    director.sysctl("net.ipv6.neigh.d0.retrans_time_ms", "100");
+    // Solicitations come from the link-local address, once it is known to be nobody else's.
+    director.wait_for("-6 address show dev d0 scope link -tentative", "fe80::");
+    let index = director.index("d0");
+    director.block_on(async || {
+        let (watch, missing, mut inbox) = wanting(index, "2001:db8::99".parse().unwrap());
+        assert_eq!(next(&mut inbox, "the failure").await, Event::Failed { key: missing });
+        let key = NeighborKey { index, address: "2001:db8::21".parse().unwrap() };
+        watch.want([key]);
+        assert_eq!(next(&mut inbox, "the answer").await, Event::Resolved { key, mac: REAL_MAC });
+        real.ip("address del 2001:db8::21/64 dev r0");
+        watch.revalidate(key);
+        assert_eq!(next(&mut inbox, "the failure").await, Event::Failed { key });
+    });
+}
+
+#[test]
 fn what_the_kernel_knows_already_is_known_at_once() {
     let (director, real) = Namespace::pair();
     director.ip("neighbour add 192.0.2.50 lladdr 02:00:00:00:00:50 dev d0 nud permanent");

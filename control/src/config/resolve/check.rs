@@ -10,7 +10,7 @@ use super::value;
 use crate::config::defaults;
 use crate::config::file;
 use crate::config::location::Place;
-use crate::model::{HealthCheck, Probe, Protocol, ServiceKey};
+use crate::model::{HealthCheck, Ports, Probe, Protocol, ServiceKey, ports as spelled};
 
 const LONGEST: Duration = Duration::from_secs(3600);
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -31,7 +31,7 @@ pub(super) fn resolve(
     report: &mut Report,
     table: &Spanned<file::Check>,
     protocol: Option<Protocol>,
-    service_port: Option<u16>,
+    ports: Option<Ports>,
     key: Option<ServiceKey>,
 ) -> Option<HealthCheck> {
     let (span, typed) = (table.span(), table.get_ref());
@@ -40,7 +40,7 @@ pub(super) fn resolve(
     }
     let probe = match &typed.kind {
         Some(name) => match value::word(report, name, "service.check.type", "type of check", TYPES) {
-            Some(ProbeType::Tcp) => tcp(report, &span, typed, protocol, service_port),
+            Some(ProbeType::Tcp) => tcp(report, &span, typed, protocol, ports),
             None => None,
         },
         None => {
@@ -60,18 +60,30 @@ fn tcp(
     table: &Range<usize>,
     typed: &file::Check,
     protocol: Option<Protocol>,
-    service_port: Option<u16>,
+    ports: Option<Ports>,
 ) -> Option<Probe> {
     const PATH: &str = "service.check.port";
+    let unlike_tcp = protocol.filter(|protocol| *protocol != Protocol::Tcp);
     let port = match &typed.port {
-        Some(port) => value::number(report, port, PATH, 1..=u16::MAX),
-        None if protocol == Some(Protocol::Udp) && report.is_missing(table, PATH) => {
-            let message = "missing: the service is udp, so its port says nothing about a tcp check";
-            let help = "add the TCP port that shows that the real server is well: port = 8080";
-            report.error(table.clone(), PATH, message, help);
-            None
-        }
-        None => service_port,
+        Some(port) => return Some(Probe::Tcp { port: value::number(report, port, PATH, 1..=u16::MAX)? }),
+        None if !report.is_missing(table, PATH) => None,
+        None => match (unlike_tcp, ports.map(|ports| (ports, ports.single()))) {
+            (None, Some((_, Some(port)))) => Some(port),
+            (Some(protocol), _) => {
+                let message =
+                    format!("missing: the service is {protocol}, so its port says nothing about a tcp check");
+                let help = "add the TCP port that shows that the real server is well: port = 8080";
+                report.error(table.clone(), PATH, message, help);
+                None
+            }
+            (None, Some((ports, None))) => {
+                let message = format!("missing: the service has more than one port ({})", spelled(ports));
+                let help = "add the TCP port that shows that the real server is well: port = 8080";
+                report.error(table.clone(), PATH, message, help);
+                None
+            }
+            (None, None) => None,
+        },
     };
     Some(Probe::Tcp { port: port? })
 }

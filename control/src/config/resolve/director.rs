@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::report::Report;
-use super::value;
+use super::{timeouts, value};
 use crate::config::defaults;
 use crate::config::error::quote;
 use crate::config::file;
@@ -18,6 +18,8 @@ const LONGEST_NAME: usize = 15;
 /// Highest core number: the kernel's largest CONFIG_NR_CPUS, less one.
 const LAST_CORE: usize = 8191;
 const MOST_FLOWS: usize = 1 << 28;
+/// Answers of its own that a director may send in a second: more is an attack on somebody.
+const MOST_ANSWERS: u32 = 10_000_000;
 /// The dataplane numbers its ports in eight bits, and nobody has this many in one machine.
 const MOST_INTERFACES: usize = 64;
 const FRAMES: std::ops::RangeInclusive<u32> = 256..=65536;
@@ -37,6 +39,10 @@ pub(super) fn resolve(report: &mut Report, typed: Option<&Spanned<file::Director
         Some(flows) => value::number(report, flows, "director.flows_per_worker", 1..=MOST_FLOWS),
         None => Some(defaults::FLOWS_PER_WORKER),
     };
+    let flows_per_worker_ipv6 = match &typed.flows_per_worker_ipv6 {
+        Some(flows) => value::number(report, flows, "director.flows_per_worker_ipv6", 1..=MOST_FLOWS),
+        None => flows_per_worker,
+    };
     let frames_per_queue = match &typed.frames_per_queue {
         Some(frames) => frames_per_queue(report, frames),
         None => Some(defaults::FRAMES_PER_QUEUE),
@@ -52,14 +58,29 @@ pub(super) fn resolve(report: &mut Report, typed: Option<&Spanned<file::Director
         }
         None => Some(Idle::default()),
     };
+    let icmp_rate = rate(report, typed.icmp_rate.as_ref(), "director.icmp_rate", defaults::ICMP_RATE);
+    let reset_rate = rate(report, typed.reset_rate.as_ref(), "director.reset_rate", defaults::RESET_RATE);
+    let timeouts =
+        timeouts::resolve(report, typed.timeouts.as_ref(), &timeouts::DIRECTOR, Some(defaults::TIMEOUTS));
     Some(Director {
         interfaces: interfaces?,
         cores: cores?,
         flows_per_worker: flows_per_worker?,
+        flows_per_worker_ipv6: flows_per_worker_ipv6?,
         frames_per_queue: frames_per_queue?,
         hash_key: hash_key?,
         idle: idle?,
+        icmp_rate: icmp_rate?,
+        reset_rate: reset_rate?,
+        timeouts: timeouts?,
     })
+}
+
+fn rate(report: &mut Report, typed: Option<&Spanned<i64>>, path: &str, default: u32) -> Option<u32> {
+    match typed {
+        Some(rate) => value::number(report, rate, path, 0..=MOST_ANSWERS),
+        None => Some(default),
+    }
 }
 
 fn interfaces(report: &mut Report, table: &Range<usize>, typed: &file::Director) -> Option<Vec<String>> {

@@ -8,8 +8,13 @@
 
 mod check;
 mod director;
+mod options;
+mod passive;
+mod ports;
+mod real;
 mod report;
 mod service;
+mod timeouts;
 mod value;
 
 use std::sync::Arc;
@@ -20,6 +25,7 @@ use super::location::Locations;
 use super::source::Source;
 use crate::model::Model;
 use report::Report;
+pub(super) use value::spell;
 
 /// A model, with what may not have been meant and where everything is.
 #[derive(Debug, Clone)]
@@ -36,7 +42,7 @@ pub struct Loaded {
 pub(super) fn resolve(source: Arc<Source>, reading: Reading) -> Result<Loaded, Faults> {
     let mut report = Report::new(source, reading.faults, reading.absent);
     let director = director::resolve(&mut report, reading.file.director.as_ref());
-    let services = service::resolve_all(&mut report, &reading.file.service);
+    let services = service::resolve_all(&mut report, &reading.file.service, director.as_ref());
     let (faults, locations) = report.finish();
     match director {
         Some(director) if !faults.iter().any(|fault| fault.severity == Severity::Error) => {

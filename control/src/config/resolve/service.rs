@@ -1,4 +1,4 @@
-//! `[[service]]`: virtual services and their real servers, and what holds between them.
+//! `[[service]]`: virtual services, and what holds between them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,30 +6,30 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::ports::Taken;
+use super::real::Context;
 use super::report::Report;
-use super::{check, value};
+use super::{check, options, passive, ports, real, timeouts, value};
 use crate::config::defaults;
-use crate::config::error::quote;
 use crate::config::file;
 use crate::config::location::Place;
-use crate::model::{Protocol, RealServer, Scheduler, ServiceKey, VirtualService};
+use crate::model::{Director, Ports, Protocol, ServiceKey, VirtualService};
 
-const SCHEDULERS: &[(&str, Scheduler)] = &[("maglev", Scheduler::Maglev)];
-
-/// Schedulers of IPVS that have no counterpart here yet.
-const IPVS_SCHEDULERS: &[&str] =
-    &["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"];
-
-const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
+const PROTOCOLS: &[(&str, Protocol)] =
+    &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp), ("sctp", Protocol::Sctp)];
 
 /// The dataplane numbers services in sixteen bits.
 const MOST_SERVICES: usize = 1 << 16;
 
-/// The services that have no error of their own.
-pub(super) fn resolve_all(report: &mut Report, typed: &[Spanned<file::Service>]) -> Vec<VirtualService> {
-    let mut seen = Seen::default();
+/// The services that have no error of their own. `director`: its settings, if they are good.
+pub(super) fn resolve_all(
+    report: &mut Report,
+    typed: &[Spanned<file::Service>],
+    director: Option<&Director>,
+) -> Vec<VirtualService> {
+    let mut seen = Seen { is_alone: typed.len() == 1, ..Seen::default() };
     let services: Vec<VirtualService> =
-        typed.iter().filter_map(|service| resolve(report, service, &mut seen)).collect();
+        typed.iter().filter_map(|service| resolve(report, service, director, &mut seen)).collect();
     if let Some(first) = typed.get(MOST_SERVICES) {
         let message = format!("{} services; at most {MOST_SERVICES}", typed.len());
         report.error(
@@ -45,35 +45,68 @@ pub(super) fn resolve_all(report: &mut Report, typed: &[Spanned<file::Service>])
 
 /// What earlier services said, with where they said it.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
+    is_alone: bool,
     services: HashMap<ServiceKey, Range<usize>>,
+    ports: Taken,
     vips: HashMap<IpAddr, Range<usize>>,
     reals: Vec<(IpAddr, Range<usize>)>,
 }
 
-fn resolve(report: &mut Report, table: &Spanned<file::Service>, seen: &mut Seen) -> Option<VirtualService> {
+fn resolve(
+    report: &mut Report,
+    table: &Spanned<file::Service>,
+    director: Option<&Director>,
+    seen: &mut Seen,
+) -> Option<VirtualService> {
     let (span, typed) = (table.span(), table.get_ref());
     let vip = vip(report, &span, typed, seen);
-    let port = port(report, &span, typed);
+    let ports = ports(report, &span, typed);
     let protocol = protocol(report, &span, typed);
-    let scheduler = match &typed.scheduler {
-        Some(name) => scheduler(report, name),
-        None => Some(Scheduler::default()),
-    };
-    let key = match (vip, protocol, port) {
-        (Some(vip), Some(protocol), Some(port)) => Some(ServiceKey { vip, protocol, port }),
+    let key = match (vip, protocol, ports) {
+        (Some(vip), Some(protocol), Some(ports)) => Some(ServiceKey { vip, protocol, ports }),
         _ => None,
     };
     let at = typed.vip.as_ref().map_or(span.clone(), Spanned::span);
-    if let Some(key) = key {
-        unique(report, key, at, seen);
+    if let Some(key) = key
+        && is_new(report, key, at, seen)
+    {
+        seen.ports.take(report, key, &typed.port.as_ref().map_or(span.clone(), Spanned::span));
     }
+    let options = options::resolve(report, typed, vip, protocol);
+    let timeouts = timeouts::resolve(
+        report,
+        typed.timeouts.as_ref(),
+        &timeouts::SERVICE,
+        director.map(|director| director.timeouts),
+    );
     let check = match &typed.check {
-        Some(check) => check::resolve(report, check, protocol, port, key).map(Some),
+        Some(check) => check::resolve(report, check, protocol, ports, key).map(Some),
         None => Some(None),
     };
-    let reals = reals(report, &span, typed, vip, key, seen);
-    Some(VirtualService { key: key?, scheduler: scheduler?, check: check?, reals: reals? })
+    let passive = match &typed.passive {
+        Some(passive) => passive::resolve(report, passive, protocol).map(Some),
+        None => Some(None),
+    };
+    let reals = real::resolve_all(report, &span, typed, &Context { vip, key, director }, seen);
+    let options = options?;
+    let share = if seen.is_alone { defaults::TABLE_SHARE_ALONE } else { defaults::TABLE_SHARE };
+    Some(VirtualService {
+        key: key?,
+        scheduler: options.scheduler,
+        persistence: options.persistence,
+        one_packet: options.one_packet,
+        on_failure: options.on_failure,
+        no_real: options.no_real,
+        strict: options.strict,
+        keep_ttl: options.keep_ttl,
+        table_share: options.table_share.unwrap_or(share),
+        slow_start: options.slow_start,
+        timeouts: timeouts?,
+        check: check?,
+        passive: passive?,
+        reals: reals?,
+    })
 }
 
 fn vip(report: &mut Report, table: &Range<usize>, typed: &file::Service, seen: &mut Seen) -> Option<IpAddr> {
@@ -84,13 +117,12 @@ fn vip(report: &mut Report, table: &Range<usize>, typed: &file::Service, seen: &
     };
     let vip = value::address(report, text, PATH)?;
     seen.vips.entry(vip).or_insert(text.span());
-    value::forwarded(report, vip, text.span(), PATH);
     Some(vip)
 }
 
-fn port(report: &mut Report, table: &Range<usize>, typed: &file::Service) -> Option<u16> {
+fn ports(report: &mut Report, table: &Range<usize>, typed: &file::Service) -> Option<Ports> {
     match &typed.port {
-        Some(port) => value::number(report, port, "service.port", 1..=u16::MAX),
+        Some(port) => ports::resolve(report, port),
         None => {
             report.missing(table.clone(), "service.port");
             None
@@ -108,100 +140,24 @@ fn protocol(report: &mut Report, table: &Range<usize>, typed: &file::Service) ->
     }
 }
 
-fn scheduler(report: &mut Report, typed: &Spanned<String>) -> Option<Scheduler> {
-    const PATH: &str = "service.scheduler";
-    if IPVS_SCHEDULERS.contains(&typed.get_ref().as_str()) {
-        let message = format!("the IPVS scheduler {} is not supported yet", quote(typed.get_ref()));
-        let known: Vec<&str> = SCHEDULERS.iter().map(|(name, _)| *name).collect();
-        report.error(typed.span(), PATH, message, format!("known: {}", known.join(", ")));
-        return None;
-    }
-    value::word(report, typed, PATH, "scheduler", SCHEDULERS)
-}
-
-fn unique(report: &mut Report, key: ServiceKey, at: Range<usize>, seen: &mut Seen) {
+/// Whether the service is not there already.
+fn is_new(report: &mut Report, key: ServiceKey, at: Range<usize>, seen: &mut Seen) -> bool {
     if let Some(first) = seen.services.get(&key) {
         let message = format!("{key} is here twice; first on line {}", report.line(first));
         report.error(at, "service", message, "put all real servers of a service below one [[service]]");
-    } else {
-        report.locate(Place::Service(key), at.clone());
-        seen.services.insert(key, at);
+        return false;
     }
-}
-
-fn reals(
-    report: &mut Report,
-    table: &Range<usize>,
-    typed: &file::Service,
-    vip: Option<IpAddr>,
-    key: Option<ServiceKey>,
-    seen: &mut Seen,
-) -> Option<Vec<RealServer>> {
-    if typed.real.is_empty() && report.is_missing(table, "service.real") {
-        let help =
-            "add a [[service.real]] with its address; until then clients of this service get no answer";
-        report.warning(table.clone(), "service.real", "the service has no real server", help);
-    }
-    let mut first: HashMap<IpAddr, Range<usize>> = HashMap::new();
-    let reals: Vec<Option<RealServer>> =
-        typed.real.iter().map(|typed| real(report, typed, vip, key, &mut first, seen)).collect();
-    let reals: Option<Vec<RealServer>> = reals.into_iter().collect();
-    if reals.as_ref().is_some_and(|reals| !reals.is_empty() && reals.iter().all(|real| real.weight == 0)) {
-        let help = "weight 0 means draining: old flows go on, new ones have nowhere to go";
-        report.warning(table.clone(), "service.real.weight", "every real server has weight 0", help);
-    }
-    reals
-}
-
-fn real(
-    report: &mut Report,
-    table: &Spanned<file::Real>,
-    vip: Option<IpAddr>,
-    key: Option<ServiceKey>,
-    first: &mut HashMap<IpAddr, Range<usize>>,
-    seen: &mut Seen,
-) -> Option<RealServer> {
-    const PATH: &str = "service.real.address";
-    let typed = table.get_ref();
-    let weight = match &typed.weight {
-        Some(weight) => value::number(report, weight, "service.real.weight", 0..=u16::MAX),
-        None => Some(defaults::WEIGHT),
-    };
-    let Some(text) = &typed.address else {
-        report.missing(table.span(), PATH);
-        return None;
-    };
-    let address = value::address(report, text, PATH)?;
-    seen.reals.push((address, text.span()));
-    if let Some(before) = first.get(&address) {
-        let message = format!("{address} is in this service twice; first on line {}", report.line(before));
-        report.error(text.span(), PATH, message, "name it once; its weight says how many new flows it takes");
-    } else {
-        first.insert(address, text.span());
-        if let Some(key) = key {
-            report.locate(Place::Real(key, address), text.span());
-        }
-    }
-    same_family(report, address, vip, text.span(), PATH);
-    Some(RealServer { address, weight: weight? })
-}
-
-/// A frame keeps its IP header on the way to the real server, so both ends speak the same version.
-fn same_family(report: &mut Report, real: IpAddr, vip: Option<IpAddr>, at: Range<usize>, path: &str) {
-    match vip {
-        // The VIP's own fault says it for all its real servers.
-        Some(vip) if !value::is_forwarded(vip) => {}
-        Some(vip) if vip.is_ipv4() != real.is_ipv4() => {
-            let (family, other) = if vip.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
-            let message = format!("{real} is {other}, the VIP {vip} is {family}");
-            report.error(at, path, message, format!("give the {family} address of this real server"));
-        }
-        Some(_) => {}
-        None => value::forwarded(report, real, at, path),
-    }
+    report.locate(Place::Service(key), at.clone());
+    seen.services.insert(key, at);
+    true
 }
 
 impl Seen {
+    /// Remembers a real server of any service.
+    pub(super) fn real(&mut self, address: IpAddr, at: Range<usize>) {
+        self.reals.push((address, at));
+    }
+
     /// A director that owned a real server's address would answer for it.
     fn vips_are_no_reals(&self, report: &mut Report) {
         for (address, span) in &self.reals {

@@ -1,8 +1,8 @@
-//! Single values: numbers in a range, words out of a list, durations, addresses. Each function reports its own fault
+//! Single values: numbers in a range, words out of a list, durations, shares, addresses. Each function reports its own fault
 //! and answers `None`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -61,12 +61,12 @@ pub(super) fn duration(
     match parse_duration(typed.get_ref()) {
         Some(duration) if range.contains(&duration) => Some(duration),
         Some(_) => {
-            let help = format!("give a duration from {start:?} to {end:?}");
+            let help = format!("give a duration from {} to {}", spell(start), spell(end));
             report.error(typed.span(), path, format!("{} is out of range", quote(typed.get_ref())), help);
             None
         }
         None => {
-            let help = "write a whole number and its unit, ms, s or m: \"200ms\", \"2s\", \"1m\"";
+            let help = "write a whole number and its unit, ms, s, m, h or d: \"200ms\", \"2s\", \"1m\"";
             report.error(typed.span(), path, format!("{} is not a duration", quote(typed.get_ref())), help);
             None
         }
@@ -85,25 +85,62 @@ pub(super) fn address(report: &mut Report, typed: &Spanned<String>, path: &str) 
         );
         return None;
     };
-    if let Some(what) = unusable(address) {
-        let help = "give the address of one host";
+    if let Some((what, help)) = unusable(address) {
         report.error(typed.span(), path, format!("{address} is {what}"), help);
         return None;
     }
     Some(address)
 }
 
-/// Whether the dataplane forwards the family of this address. The one place to change once it forwards IPv6.
-pub(super) fn is_forwarded(address: IpAddr) -> bool {
-    address.is_ipv4()
+/// A share such as `50%` or `12.5%`, in 1/1000; 0.1 % to 100 %.
+pub(super) fn percent(report: &mut Report, typed: &Spanned<String>, path: &str) -> Option<u16> {
+    let share = parse_percent(typed.get_ref());
+    if share.is_none() {
+        let message = format!("{} is not a share", quote(typed.get_ref()));
+        report.error(typed.span(), path, message, "write a percentage from \"0.1%\" to \"100%\": \"50%\"");
+    }
+    share
 }
 
-/// Refuses an address of a family that is not forwarded.
-pub(super) fn forwarded(report: &mut Report, address: IpAddr, span: Range<usize>, path: &str) {
-    if !is_forwarded(address) {
-        let help = "give an IPv4 address; IPv6 services stay with IPVS for now";
-        report.error(span, path, format!("{address} is IPv6, and this version forwards IPv4 only"), help);
+/// The MAC address of one host.
+pub(super) fn mac(report: &mut Report, typed: &Spanned<String>, path: &str) -> Option<[u8; 6]> {
+    let text = quote(typed.get_ref());
+    let Some(mac) = parse_mac(typed.get_ref()) else {
+        let help = "write six pairs of hexadecimal digits: \"02:00:00:00:00:21\"";
+        report.error(typed.span(), path, format!("{text} is not a MAC address"), help);
+        return None;
+    };
+    // IEEE 802, section 8.2: the lowest bit of the first byte marks a group.
+    let what = if mac == [0; 6] {
+        "no host's address"
+    } else if mac[0] & 1 == 1 {
+        "a group address"
+    } else {
+        return Some(mac);
+    };
+    report.error(typed.span(), path, format!("{text} is {what}"), "give the MAC address of one host");
+    None
+}
+
+fn parse_percent(text: &str) -> Option<u16> {
+    let number = text.strip_suffix('%')?;
+    let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(tenths) || tenths.len() != 1 {
+        return None;
     }
+    let share = whole.parse::<u16>().ok()?.checked_mul(10)? + tenths.parse::<u16>().ok()?;
+    (1..=1000).contains(&share).then_some(share)
+}
+
+fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let mut mac = [0; 6];
+    let mut pairs = text.split([':', '-']);
+    for byte in &mut mac {
+        let pair = pairs.next().filter(|pair| pair.len() == 2)?;
+        *byte = pair.bytes().all(|c| c.is_ascii_hexdigit()).then(|| u8::from_str_radix(pair, 16).ok())??;
+    }
+    pairs.next().is_none().then_some(mac)
 }
 
 /// The unit is required: a bare number means seconds to some programs and milliseconds to others.
@@ -115,6 +152,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
         "ms" => Some(Duration::from_millis(number)),
         "s" => Some(Duration::from_secs(number)),
         "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3600).map(Duration::from_secs),
+        "d" => number.checked_mul(86_400).map(Duration::from_secs),
         _ => None,
     }
 }
@@ -128,12 +167,11 @@ fn help_for_word<T>(text: &str, known: &[(&str, T)]) -> String {
 }
 
 fn help_for_address(text: &str) -> &'static str {
-    let has_address = |separator| {
-        text.rsplit_once(separator).is_some_and(|(head, _): (&str, &str)| head.parse::<Ipv4Addr>().is_ok())
-    };
-    if has_address('/') {
+    let has_port = text.rsplit_once(':').is_some_and(|(head, _)| head.parse::<Ipv4Addr>().is_ok());
+    let is_prefix = text.rsplit_once('/').is_some_and(|(head, _)| head.parse::<IpAddr>().is_ok());
+    if is_prefix {
         "give the address alone, without a prefix length"
-    } else if has_address(':') {
+    } else if has_port {
         "give the address alone; the port is a key of its own"
     } else if text.starts_with('[') {
         "give the address alone, without brackets"
@@ -146,18 +184,43 @@ fn help_for_address(text: &str) -> &'static str {
     }
 }
 
-/// Why no host has this address.
-fn unusable(address: IpAddr) -> Option<&'static str> {
-    match address {
-        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("an unspecified address (0.0.0.0/8)"),
-        IpAddr::V4(v4) if v4.is_loopback() => Some("a loopback address"),
-        IpAddr::V4(v4) if v4.is_multicast() => Some("a multicast address"),
-        IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
-        IpAddr::V6(v6) if v6 == Ipv6Addr::UNSPECIFIED => Some("an unspecified address"),
-        IpAddr::V6(v6) if v6.is_loopback() => Some("a loopback address"),
-        IpAddr::V6(v6) if v6.is_multicast() => Some("a multicast address"),
-        _ => None,
+/// A duration as people write it: in the largest unit that keeps it whole.
+pub(in crate::config) fn spell(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if !millis.is_multiple_of(1000) {
+        return format!("{millis}ms");
     }
+    match duration.as_secs() {
+        days if days > 0 && days.is_multiple_of(86_400) => format!("{}d", days / 86_400),
+        hours if hours > 0 && hours.is_multiple_of(3600) => format!("{}h", hours / 3600),
+        seconds => format!("{seconds}s"),
+    }
+}
+
+/// Why this is no address that clients or frames can be sent to, and what to give instead.
+fn unusable(address: IpAddr) -> Option<(&'static str, String)> {
+    let what = match address {
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => "an unspecified address (0.0.0.0/8)",
+        IpAddr::V4(v4) if v4.is_loopback() => "a loopback address",
+        IpAddr::V4(v4) if v4.is_multicast() => "a multicast address",
+        IpAddr::V4(v4) if v4.is_broadcast() => "the broadcast address",
+        IpAddr::V6(v6) if v6 == Ipv6Addr::UNSPECIFIED => "an unspecified address",
+        IpAddr::V6(v6) if v6.is_loopback() => "a loopback address",
+        IpAddr::V6(v6) if v6.is_multicast() => "a multicast address",
+        // RFC 4291 section 2.5.5.2. On the wire it is that IPv4 address, or nothing.
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            let v4 = v6.to_ipv4_mapped().map(|v4| v4.to_string()).unwrap_or_default();
+            return Some(("an IPv4-mapped address", format!("give the IPv4 address itself: \"{v4}\"")));
+        }
+        // RFC 4291 section 2.5.6: it means another host on each link, and clients behind a router have none of it.
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            let help =
+                "give an address that is valid beyond its link: a global or a unique local one (fd00::/8)";
+            return Some(("a link-local address", help.into()));
+        }
+        _ => return None,
+    };
+    Some((what, "give the address of one host".into()))
 }
 
 #[cfg(test)]
@@ -169,6 +232,8 @@ mod tests {
         assert_eq!(parse_duration("200ms"), Some(Duration::from_millis(200)));
         assert_eq!(parse_duration("2s"), Some(Duration::from_secs(2)));
         assert_eq!(parse_duration("1m"), Some(Duration::from_secs(60)));
+        assert_eq!(parse_duration("2h"), Some(Duration::from_secs(7200)));
+        assert_eq!(parse_duration("31d"), Some(Duration::from_secs(31 * 86_400)));
         for bad in [
             "",
             "2",
@@ -180,14 +245,60 @@ mod tests {
             "2sec",
             "99999999999999999999s",
             "18446744073709551615m",
+            "18446744073709551615d",
         ] {
             assert_eq!(parse_duration(bad), None, "{bad:?}");
         }
     }
 
     #[test]
+    fn a_duration_is_spelled_so_that_it_can_be_read_again() {
+        for (millis, spelled) in [
+            (1, "1ms"),
+            (1500, "1500ms"),
+            (60_000, "60s"),
+            (3_600_000, "1h"),
+            (90_000_000, "25h"),
+            (86_400_000, "1d"),
+        ] {
+            let duration = Duration::from_millis(millis);
+            assert_eq!(spell(duration), spelled);
+            assert_eq!(parse_duration(spelled), Some(duration));
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_percentage_with_at_most_one_decimal() {
+        for (text, share) in [("100%", 1000), ("50%", 500), ("0.1%", 1), ("12.5%", 125), ("007%", 70)] {
+            assert_eq!(parse_percent(text), Some(share), "{text}");
+        }
+        for bad in [
+            "", "%", "0%", "0.0%", "100.1%", "101%", "50", "-1%", "+5%", ".5%", "5.%", "1.25%", "9999999%",
+            "5 %",
+        ] {
+            assert_eq!(parse_percent(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_mac_address_is_six_pairs() {
+        assert_eq!(parse_mac("02:00:00:00:aB:21"), Some([2, 0, 0, 0, 0xab, 0x21]));
+        assert_eq!(parse_mac("02-00-00-00-00-21"), Some([2, 0, 0, 0, 0, 0x21]));
+        for bad in [
+            "",
+            "02:00:00:00:00",
+            "02:00:00:00:00:00:21",
+            "2:0:0:0:0:21",
+            "02:00:00:00:00:+1",
+            "020000000021",
+        ] {
+            assert_eq!(parse_mac(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
     fn addresses_that_no_host_has_are_told_apart() {
-        let what = |text: &str| unusable(text.parse().unwrap());
+        let what = |text: &str| unusable(text.parse().unwrap()).map(|(what, _)| what);
         assert_eq!(what("0.0.0.0"), Some("an unspecified address (0.0.0.0/8)"));
         assert_eq!(what("127.0.0.1"), Some("a loopback address"));
         assert_eq!(what("224.0.0.18"), Some("a multicast address"));
@@ -195,6 +306,11 @@ mod tests {
         assert_eq!(what("::"), Some("an unspecified address"));
         assert_eq!(what("::1"), Some("a loopback address"));
         assert_eq!(what("ff02::12"), Some("a multicast address"));
+        assert_eq!(what("::ffff:192.0.2.10"), Some("an IPv4-mapped address"));
+        assert_eq!(what("fe80::1"), Some("a link-local address"));
+        assert_eq!(what("febf::1"), Some("a link-local address"));
+        assert_eq!(what("fec0::1"), None);
+        assert_eq!(what("fd00::1"), None);
         assert_eq!(what("192.0.2.10"), None);
         assert_eq!(what("2001:db8::1"), None);
     }
@@ -202,6 +318,7 @@ mod tests {
     #[test]
     fn the_help_for_an_address_sees_what_was_typed_instead() {
         assert!(help_for_address("192.0.2.10/32").contains("prefix length"));
+        assert!(help_for_address("2001:db8::10/64").contains("prefix length"));
         assert!(help_for_address("192.0.2.10:80").contains("port"));
         assert!(help_for_address("[2001:db8::1]").contains("brackets"));
         assert!(help_for_address("192.0.2.256").contains("0 to 255"));
