@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use shunt_dataplane::clock::Tick;
 use shunt_dataplane::schedule::{Candidate, Policy, Scheduler};
 
-use super::{Loads, POLICIES, build, question, three, v4};
+use super::{Loads, build, question, three, v4};
 
 const WORKERS: u16 = 4;
 /// Of each.
@@ -59,8 +59,9 @@ fn rr_and_wrr_share_exactly_what_an_overloaded_real_server_would_have_got() {
 }
 
 #[test]
-fn no_policy_loses_a_flow_of_workers_at_once() {
-    for policy in POLICIES.into_iter().cycle().take(ROUNDS) {
+fn no_policy_that_shares_a_word_loses_a_flow_of_workers_at_once() {
+    let shared = [Policy::Rr, Policy::Wrr, Policy::Lblc, Policy::Lblcr, Policy::Twos];
+    for policy in shared.into_iter().cycle().take(5 * ROUNDS) {
         let shares = shares(&build(policy, &three(), None), &Loads::idle(3));
         assert_eq!(shares.iter().sum::<usize>(), ALL_FLOWS, "{policy}");
     }
