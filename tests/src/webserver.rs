@@ -159,6 +159,7 @@ http {{
 {listen}    default_type text/plain;
     add_header X-Real-Server {name} always;
     location = / {{ return 200 "{name}\n"; }}
+    location /slow {{ root files; limit_rate 64k; }}
     location / {{ root files; }}
     location /upload/ {{ root .; dav_methods PUT; }}
   }}
