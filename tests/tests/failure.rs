@@ -1,8 +1,9 @@
 //! A real server dies in the middle of a download, and the service says what becomes of the flow.
 //!
 //! The server is killed and its host falls silent: nothing leaves it from the VIP any more, as if the power were gone.
-//! (While the host lives its kernel ends the connection itself.) The client reads slowly: it goes on telling the server
-//! that there is room in its buffer, and these acknowledgements are what the director has to go by.
+//! (While the host lives its kernel ends the connection itself.) The director can only answer what the client sends: the
+//! client reads slowly, and goes on telling the server that there is room in its buffer; and it asks once a second whether
+//! the server is still there (TCP keepalive), as every client that only listens should.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -40,7 +41,10 @@ fn a_server_dies(on_failure: &str) -> Scene {
     // Room for some seconds of the download, which the client tells of whenever it has doubled.
     client.sysctl(&[("ipv4.tcp_rmem", "4096 1048576 1048576")]);
     let file = lab.file("long");
-    let download = client.download(VIP, "/long", &file, Some("250K"));
+    let mut curl = client.curl();
+    curl.args(["--fail", "--keepalive-time", "1", "--limit-rate", "250K", "--output"]);
+    curl.arg(&file).arg(format!("http://{VIP}/long"));
+    let download = client.spawn(curl);
     let holder = shown::holder(&lab, &director, client.address());
     wait::until(SOON, "its beginning", || (std::fs::metadata(&file).ok()?.len() > 0).then_some(()));
 
