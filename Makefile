@@ -15,7 +15,8 @@ test: deps lint
 	$(CARGO) test --locked --workspace
 
 bench: deps
-	$(CARGO) bench --locked -p shunt-bench
+	$(CARGO) bench --locked -p shunt-bench --bench pass
+	$(CARGO) run --release --locked -p shunt-bench --bin stall
 
 build: deps
 	$(CARGO) build --release --locked -p shunt

@@ -12,55 +12,24 @@ use pnet_packet::ethernet::{EtherTypes, EthernetPacket};
 use pnet_packet::ip::IpNextHeaderProtocols;
 use pnet_packet::ipv4::{self, Ipv4Packet};
 use pnet_packet::tcp::TcpPacket;
-use shunt_bench::traffic::{PORT, Traffic, vip};
+use shunt_bench::state::{KEY, header, state};
+use shunt_bench::traffic::Traffic;
 use shunt_dataplane::clock::Tick;
 use shunt_dataplane::director::{Director, Memory, Rates, Verdicts};
 use shunt_dataplane::flow::{Capacity, Flow, FlowKey, FlowState, FlowTable};
-use shunt_dataplane::forwarding::{
-    Builder, ForwardingState, Options, Path, Ports, RealSlot, RealSpec, ServiceId, ServiceKey, ServiceSpec,
-    Thresholds,
-};
-use shunt_dataplane::hash::HashKey;
-use shunt_dataplane::packet::{Address, MacAddress, Packet, Protocol};
+use shunt_dataplane::forwarding::{RealSlot, ServiceId};
+use shunt_dataplane::packet::{Address, Packet};
 use shunt_dataplane::parse::parse;
 use shunt_dataplane::port::memory::{MemoryFrame, MemoryPort};
 use shunt_dataplane::port::{BURST, Pool, PortId};
 use shunt_dataplane::publish::Publisher;
-use shunt_dataplane::rewrite::{MacHeader, Vlan, rewrite};
+use shunt_dataplane::rewrite::{Vlan, rewrite};
 use shunt_dataplane::stats::WorkerStats;
 use shunt_dataplane::verdict::Verdict;
 use shunt_dataplane::worker::{AttachedPort, Worker};
 
-const KEY: HashKey = HashKey([0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
 const BOOT_KEY: u64 = 0x9e37_79b9_7f4a_7c15;
 const FLOWS: [usize; 4] = [1, 1_000, 100_000, 1_000_000];
-const REALS: u16 = 10;
-/// Services beside the one that is measured.
-const OTHER_SERVICES: u16 = 100;
-
-fn header(n: u16) -> MacHeader {
-    let [e, f] = n.to_be_bytes();
-    MacHeader::new(MacAddress([2, 0, 0, 0, e, f]), MacAddress([0x00, 0x00, 0x5e, 0x00, 0x53, 0x0d]))
-}
-
-fn state() -> ForwardingState {
-    let options = Options::default();
-    let key = |port| ServiceKey { address: vip(), ports: Ports::exact(port), protocol: Protocol::Tcp };
-    let real = |n: u16| RealSpec {
-        address: Address::from_v4(0xc613_0000 + u32::from(n)),
-        weight: 1,
-        share: 1,
-        thresholds: Thresholds::default(),
-        healthy: true,
-        path: Some(Path { header: header(n), port: PortId(0), mtu: 1500, vlan: Vlan::Keep }),
-    };
-    let mut specs: Vec<ServiceSpec> =
-        (0..OTHER_SERVICES).map(|n| ServiceSpec { key: key(1000 + n), options, reals: vec![] }).collect();
-    specs.push(ServiceSpec { key: key(PORT), options, reals: (0..REALS).map(real).collect() });
-    let empty = ForwardingState::empty(KEY);
-    Builder::after(&empty, 1, 1).build(&specs).expect("a good specification")
-}
-
 /// Room for twice the flows: the load that operators are told to plan for.
 fn room(flows: usize) -> Capacity {
     Capacity { ipv4: 2 * flows, ipv6: 0 }
@@ -273,7 +242,7 @@ fn pass(c: &mut Criterion) {
         let mut frames = traffic.frames();
         let stats = Arc::new(WorkerStats::default());
         let director = director(flows, stats.clone());
-        let mut publisher = Publisher::new(self::state());
+        let mut publisher = Publisher::new(shunt_bench::state::state());
         let port = MemoryPort::new(2 * BURST);
         let ports = vec![AttachedPort { port, interface: PortId(0), complete_checksums: false }];
         let pool = Pool::new(MemoryFrame::many(4 * BURST));

@@ -1,4 +1,5 @@
 //! The benchmark harness of shunt: what the benchmarks in `benches/` share. Its README says what each number
 //! means.
 
+pub mod state;
 pub mod traffic;
