@@ -29,7 +29,7 @@ impl Director {
         let packet = &candidate.packet;
         let choice = match self.memory.flows.find(lookup.slot, &lookup.key) {
             Some((position, flow)) if flow.is_expired(now) || reopens(&flow, packet) => {
-                self.renew(state, service, packet, lookup, Some((position, flow)), now)?
+                self.begin(state, service, packet, lookup, Some((position, flow)), now)?
             }
             Some((position, flow)) => match holder(service, flow.real, flow.epoch) {
                 Some(real) => {
@@ -38,7 +38,7 @@ impl Director {
                 }
                 None => self.orphaned(state, service, packet, lookup, position, flow, now)?,
             },
-            None => self.begin(state, service, packet, lookup, now)?,
+            None => self.begin(state, service, packet, lookup, None, now)?,
         };
         self.count_real(choice.real, candidate);
         Ok(choice)
@@ -108,9 +108,7 @@ impl Director {
         flow: Flow,
         now: Tick,
     ) -> Result<Choice<'s>, Refusal> {
-        // A handshake that is not complete yet is no connection: it may go on elsewhere, whatever the service says.
-        let is_connection = packet.protocol == Protocol::Tcp && !packet.flags.has(TcpFlags::SYN);
-        if is_connection && service.options().on_failure == OnFailure::Reset {
+        if is_reset(service, packet) {
             let over = Some((position, lookup.key, flow));
             return Err(Refusal::Tell(DropReason::RealGone, Answer::Reset, over));
         }
@@ -119,13 +117,14 @@ impl Director {
         Ok(choice)
     }
 
-    /// A flow this worker does not know.
+    /// A flow this worker does not know, or one whose time is over: `former`, what was known of it.
     fn begin<'s>(
         &mut self,
         state: &'s ForwardingState,
         service: &'s Service,
         packet: &Packet,
         lookup: &Lookup,
+        former: Option<(Position, Flow)>,
         now: Tick,
     ) -> Result<Choice<'s>, Refusal> {
         let options = service.options();
@@ -137,23 +136,40 @@ impl Director {
         }
         // From the middle of a connection: perhaps another worker knows it.
         if !packet.flags.has(TcpFlags::SYN) {
-            if let Some(choice) = self.adopt(service, lookup, now) {
-                self.remember(state, &choice, packet, lookup, None, now);
+            if let Some(choice) = self.adopt(service, packet, lookup, now)? {
+                self.remember(state, &choice, packet, lookup, former, now);
                 return Ok(choice);
             }
             if options.strict && packet.protocol == Protocol::Tcp {
                 return Err(Refusal::Tell(DropReason::FlowUnknown, Answer::Reset, None));
             }
         }
-        self.renew(state, service, packet, lookup, None, now)
+        self.renew(state, service, packet, lookup, former, now)
     }
 
-    fn adopt<'s>(&self, service: &'s Service, lookup: &Lookup, now: Tick) -> Option<Choice<'s>> {
-        let others = &self.memory.other_flows;
-        let flow = others.iter().find_map(|other| other.find(lookup.hash, &lookup.key))?;
-        let real = holder(service, flow.real, flow.epoch).filter(|_| !flow.is_expired(now))?;
-        self.stats.flows_adopted.add(1);
-        Some(Choice { service, slot: flow.real, real })
+    /// What another worker knows of the flow. A copy that was left behind may name a real server that is gone, beside
+    /// one that names a real server that is not.
+    fn adopt<'s>(
+        &self,
+        service: &'s Service,
+        packet: &Packet,
+        lookup: &Lookup,
+        now: Tick,
+    ) -> Result<Option<Choice<'s>>, Refusal> {
+        let mut is_orphan = false;
+        for other in &self.memory.other_flows {
+            let found = other.find(lookup.hash, &lookup.key);
+            let Some(flow) = found.filter(|flow| !flow.is_expired(now)) else { continue };
+            if let Some(real) = holder(service, flow.real, flow.epoch) {
+                self.stats.flows_adopted.add(1);
+                return Ok(Some(Choice { service, slot: flow.real, real }));
+            }
+            is_orphan = true;
+        }
+        if is_orphan && is_reset(service, packet) {
+            return Err(Refusal::Tell(DropReason::RealGone, Answer::Reset, None));
+        }
+        Ok(None)
     }
 
     /// The scheduler chooses, and the choice is remembered: in place of `former`, if the flow was known.
@@ -166,10 +182,14 @@ impl Director {
         former: Option<(Position, Flow)>,
         now: Tick,
     ) -> Result<Choice<'s>, Refusal> {
-        let choice = match service.options().persistence {
-            Some(persistence) => self.together(state, service, packet, lookup.key.service, persistence, now),
-            None => self.scheduled(state, service, packet, lookup.hash, now),
-        }?;
+        let (choice, former) = match service.options().persistence {
+            Some(persistence) => {
+                let choice = self.together(state, service, packet, lookup.key.service, persistence, now)?;
+                // The client's template may have taken the place of what was known of the flow.
+                (choice, former.and_then(|_| self.memory.flows.find(lookup.slot, &lookup.key)))
+            }
+            None => (self.scheduled(state, service, packet, lookup.hash, now)?, former),
+        };
         service.counters()[self.worker].flows.add(1);
         choice.real.counters()[self.worker].flows.add(1);
         self.remember(state, &choice, packet, lookup, former, now);
@@ -283,6 +303,13 @@ pub(super) fn holder(service: &Service, slot: RealSlot, epoch: u8) -> Option<&Re
         OnFailure::Keep => service.tenant(slot, epoch).filter(|real| real.path().is_some()),
         OnFailure::Reset | OnFailure::Rehash => None,
     })
+}
+
+/// Whether the client of a flow without a real server is to be told so by a RST. A handshake that is not complete yet is
+/// no connection: it may go on elsewhere, whatever the service says.
+fn is_reset(service: &Service, packet: &Packet) -> bool {
+    let is_connection = packet.protocol == Protocol::Tcp && !packet.flags.has(TcpFlags::SYN);
+    is_connection && service.options().on_failure == OnFailure::Reset
 }
 
 /// What the scheduler of a service is asked about a packet with this flow hash.

@@ -57,13 +57,20 @@ impl Director {
         let Some(persistence) = service.options().persistence.filter(|_| settled || due) else { return };
         let lookup = self.template(state, service, packet, id, persistence);
         let Some(real) = holder(service, next.real, next.epoch) else { return };
-        let Some((_, template)) = self.memory.flows.find(lookup.slot, &lookup.key) else { return };
+        let (tenant, state_before) = match self.memory.flows.find(lookup.slot, &lookup.key) {
+            Some((_, template)) => ((template.real, template.epoch), template.state),
+            // The flow was another worker's, and so is the template.
+            None => match self.known(service, &lookup, now) {
+                Some(choice) => ((choice.slot, choice.real.epoch()), FlowState::TemplateNew),
+                None => return,
+            },
+        };
         // The client may have moved on to another real server since.
-        if template.real != next.real || template.epoch != next.epoch {
+        if tenant != (next.real, next.epoch) {
             return;
         }
-        let state_now = if next.state.is_on_probation() { template.state } else { FlowState::Template };
-        let lasts = next.remaining(now).max(persistence.timeout).max(template.remaining(now));
+        let state_now = if next.state.is_on_probation() { state_before } else { FlowState::Template };
+        let lasts = next.remaining(now).max(persistence.timeout);
         let choice = Choice { service, slot: next.real, real };
         self.write_template(state, &choice, &lookup, state_now, lasts, now);
     }
@@ -88,9 +95,15 @@ impl Director {
         now: Tick,
     ) {
         let Choice { service, slot, real } = *choice;
-        let template = Flow { real: slot, epoch: real.epoch(), state: as_state, expires: now.after(lasts) };
+        let mut template =
+            Flow { real: slot, epoch: real.epoch(), state: as_state, expires: now.after(lasts) };
         match self.memory.flows.find(lookup.slot, &lookup.key) {
             Some((position, former)) => {
+                let is_same = (former.real, former.epoch) == (template.real, template.epoch);
+                if is_same && former.remaining(now) > lasts {
+                    // Another flow of the client is remembered for longer.
+                    template.expires = former.expires;
+                }
                 let is_settled = former.state == FlowState::Template && !former.is_expired(now);
                 let state_now = if is_settled { FlowState::Template } else { as_state };
                 self.forget(state, &lookup.key, &former);
