@@ -302,6 +302,7 @@ mod tests {
                 driver: "veth".into(),
                 rx_queues: 1,
                 tx_queues: 1,
+                strips_tags: false,
             };
             let address = model.services[0].reals[0].address;
             let mut world = World {

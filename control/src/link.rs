@@ -40,6 +40,8 @@ pub struct Link {
     pub rx_queues: u32,
     /// Transmit queues in use, >= 1, when the link was first seen.
     pub tx_queues: u32,
+    /// Whether the device takes VLAN tags off frames (`ethtool -k`: rx-vlan-offload), when the link was first seen.
+    pub strips_tags: bool,
 }
 
 /// What changed about a link.
@@ -145,6 +147,7 @@ fn parse(message: &LinkMessage, before: Option<&Link>) -> Option<Link> {
         driver: String::new(),
         rx_queues: 1,
         tx_queues: 1,
+        strips_tags: false,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -168,12 +171,14 @@ fn parse(message: &LinkMessage, before: Option<&Link>) -> Option<Link> {
         Some(before) => {
             link.driver.clone_from(&before.driver);
             (link.rx_queues, link.tx_queues) = (before.rx_queues, before.tx_queues);
+            link.strips_tags = before.strips_tags;
         }
         None => {
             link.driver = ethtool::driver(&link.name).unwrap_or_else(|_| link.kind.clone());
             if let Ok(channels) = ethtool::channels(&link.name) {
                 (link.rx_queues, link.tx_queues) = channels;
             }
+            link.strips_tags = ethtool::strips_tags(&link.name).unwrap_or(false);
         }
     }
     Some(link)
@@ -195,6 +200,7 @@ mod tests {
             driver: "virtio_net".into(),
             rx_queues: 4,
             tx_queues: 4,
+            strips_tags: false,
         }
     }
 

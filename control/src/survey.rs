@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::address::{self, Address};
 use crate::config::{Faults, Loaded, Place, Severity};
 use crate::link::Link;
-use crate::model::{RealServer, ServiceKey, ports as spelled};
+use crate::model::{RealServer, ServiceKey, Vlan, ports as spelled};
 use crate::netlink::{Error, Netlink};
 use crate::route::{self, Reach};
 
@@ -50,6 +50,18 @@ pub enum SurveyError {
     /// The kernel did not answer.
     #[error("the kernel could not be asked: {0}")]
     Kernel(#[from] Error),
+}
+
+/// A NIC that takes tags off hands over frames that look untagged. (A veth only carries what its peer did not put into
+/// the frame, whatever it says of itself.)
+fn tags_are_seen(real: &RealServer, link: &Link) -> Option<Complaint> {
+    (real.vlan != Vlan::Keep && link.strips_tags && link.kind != "veth").then(|| {
+        let message = format!(
+            "has a VLAN, but {} takes tags off incoming frames: shunt sees all as untagged",
+            link.name
+        );
+        (message, format!("switch that off: `ethtool -K {} rxvlan off`", link.name))
+    })
 }
 
 /// Surveys the machine for a configuration. What is probably not meant is a warning.
@@ -121,6 +133,9 @@ pub async fn survey(
                     "give the director an address on its network, or take [service.check] out".into(),
                 );
                 faults.push(at(place, complaint, Severity::Warning));
+            }
+            if let Some(complaint) = tags_are_seen(real, &interfaces[way.port]) {
+                faults.push(at(Place::Real(service.key, real.address), complaint, Severity::Warning));
             }
             if let Some(complaint) = mtu_fits(real, &interfaces[way.port]) {
                 faults.push(at(Place::Mtu(service.key, real.address), complaint, Severity::Error));
@@ -338,6 +353,7 @@ mod tests {
             driver: "veth".into(),
             rx_queues: 1,
             tx_queues: 1,
+            strips_tags: false,
         }
     }
 
@@ -349,6 +365,21 @@ mod tests {
         assert_eq!(way(on_link(3), &interfaces, &links), Ok(Way { port: 1, mtu: Some(1400) }));
         let (message, _) = way(on_link(9), &interfaces, &links).unwrap_err();
         assert_eq!(message, "is reached through interface 9, which is not one of director.interfaces");
+    }
+
+    #[test]
+    fn a_nic_that_hides_tags_is_said_where_tags_matter() {
+        let text = "[director]\ninterfaces = [\"eth0\"]\n[[service]]\nvip = \"192.0.2.10\"\nport = 80\nprotocol = \"tcp\"\n\
+                    [[service.real]]\naddress = \"192.0.2.21\"\nvlan = 100\n";
+        let mut model = crate::config::parse("vlan.toml", text).unwrap().model;
+        let mut real = model.services.remove(0).reals.remove(0);
+        let nic = Link { kind: String::new(), driver: "ixgbe".into(), strips_tags: true, ..link(3, "eth0") };
+        let (_, help) = tags_are_seen(&real, &nic).unwrap();
+        assert_eq!(help, "switch that off: `ethtool -K eth0 rxvlan off`");
+        assert_eq!(tags_are_seen(&real, &Link { strips_tags: false, ..nic.clone() }), None);
+        assert_eq!(tags_are_seen(&real, &Link { kind: "veth".into(), ..nic.clone() }), None);
+        real.vlan = Vlan::Keep;
+        assert_eq!(tags_are_seen(&real, &nic), None);
     }
 
     #[test]

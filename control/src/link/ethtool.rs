@@ -1,4 +1,4 @@
-//! The two things about a device that rtnetlink does not say: its driver and how many of its queues are in use.
+//! What rtnetlink does not say of a device: its driver, how many of its queues are in use, and whether it takes VLAN tags off.
 //! Binding an AF_XDP socket to a queue beyond those in use transmits nothing, silently.
 //!
 //! Follows `include/uapi/linux/ethtool.h`. The socket decides the network namespace, so that this is right in a
@@ -12,6 +12,9 @@ use socket2::{Domain, Socket, Type};
 // Commands of ethtool.h.
 const GET_DRIVER_INFO: u32 = 0x03;
 const GET_CHANNELS: u32 = 0x3c;
+const GET_FLAGS: u32 = 0x25;
+/// `ETH_FLAG_RXVLAN`.
+const RX_VLAN: u32 = 1 << 8;
 
 /// `struct ethtool_drvinfo`.
 #[repr(C)]
@@ -33,6 +36,13 @@ struct Channels {
     combined: u32,
 }
 
+/// `struct ethtool_value`.
+#[repr(C)]
+struct Value {
+    command: u32,
+    data: u32,
+}
+
 const _: () = assert!(size_of::<DriverInfo>() == 196 && size_of::<Channels>() == 36);
 
 /// The driver's name.
@@ -48,6 +58,13 @@ pub(super) fn channels(name: &str) -> io::Result<(u32, u32)> {
     let mut channels = Channels { command: GET_CHANNELS, ..Channels::default() };
     ask(name, &mut channels)?;
     Ok(((channels.rx + channels.combined).max(1), (channels.tx + channels.combined).max(1)))
+}
+
+/// Whether the device takes VLAN tags off frames and hands them over beside.
+pub(super) fn strips_tags(name: &str) -> io::Result<bool> {
+    let mut flags = Value { command: GET_FLAGS, data: 0 };
+    ask(name, &mut flags)?;
+    Ok(flags.data & RX_VLAN != 0)
 }
 
 /// Hands an ethtool command to the driver, which answers in place.
