@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use shunt_dataplane::forwarding::{
-    BuildError, Builder, ForwardingState, Ports, RealSlot, RealState, ServiceId, ServiceKey, ServiceSpec,
+    BuildError, Builder, ForwardingState, Ports, RealSlot, RealSpec, RealState, ServiceId, ServiceKey,
+    ServiceSpec,
 };
 use shunt_dataplane::hash::HashKey;
 use shunt_dataplane::packet::Address;
@@ -71,15 +72,13 @@ fn check(state: &ForwardingState, specs: &[ServiceSpec]) {
             assert!(std::ptr::eq(service.real(slot).expect("slots are dense"), real));
             assert_eq!(real.weight(), wanted.weight);
             assert_eq!(real.counters().len(), 2);
-            let expected = match (wanted.path, wanted.weight) {
-                (None, _) => RealState::Down,
-                (_, 0) => RealState::Draining,
+            let expected = match (wanted.path, wanted.healthy, wanted.weight) {
+                (None, ..) | (_, false, _) => RealState::Down,
+                (_, _, 0) => RealState::Draining,
                 _ => RealState::Up,
             };
             assert_eq!(real.state(), expected);
-            if let Some(path) = wanted.path {
-                assert_eq!(real.path().copied(), Some(path));
-            }
+            assert_eq!(real.path().copied(), wanted.path, "one that is down keeps its path");
             if expected == RealState::Up {
                 newcomers_go_to.insert(slot.0);
             }
@@ -96,8 +95,11 @@ fn check(state: &ForwardingState, specs: &[ServiceSpec]) {
 }
 
 fn specs() -> impl Strategy<Value = Vec<ServiceSpec>> {
-    let real =
-        (0u16..8, 0u16..4).prop_map(|(n, kind)| [up(n), weighted(n, 7), draining(n), down(n)][kind as usize]);
+    let real = (0u16..8, 0u16..6).prop_map(|(n, kind)| {
+        let unreachable = RealSpec { path: None, ..up(n) };
+        let drained = RealSpec { healthy: false, ..draining(n) };
+        [up(n), weighted(n, 7), draining(n), down(n), unreachable, drained][kind as usize]
+    });
     let reals = proptest::collection::vec(real, 0..8).prop_map(|mut reals| {
         let mut known = BTreeSet::new();
         reals.retain(|real| known.insert(real.address));

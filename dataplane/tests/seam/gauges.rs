@@ -2,7 +2,8 @@
 //! expired, however flows came, moved and went.
 
 use proptest::prelude::*;
-use shunt_dataplane::forwarding::{Ports, RealSpec, ServiceKey, ServiceSpec};
+use shunt_dataplane::forwarding::{Persistence, Ports, RealSpec, ServiceKey, ServiceSpec};
+use shunt_dataplane::schedule::Policy;
 
 use crate::craft::{ACK, Craft, FIN, RST, SYN};
 use crate::rig::{Rig, dns, down, draining, http, service, up, weighted};
@@ -21,6 +22,7 @@ enum Event {
     Publish {
         http: Vec<(u16, u8)>,
         dns: Vec<(u16, u8)>,
+        persistent: bool,
     },
     Wait(u64),
 }
@@ -40,12 +42,13 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => (0..WORKERS, 0u32..400, 1u32..60, flags)
             .prop_map(|(worker, first, count, flags)| Event::Frames { worker, first, count, flags }),
-        2 => (set(), set()).prop_map(|(http, dns)| Event::Publish { http, dns }),
+        2 => (set(), set(), any::<bool>())
+            .prop_map(|(http, dns, persistent)| Event::Publish { http, dns, persistent }),
         1 => (0u64..200).prop_map(Event::Wait),
     ]
 }
 
-fn spec(key: ServiceKey, set: &[(u16, u8)]) -> Option<ServiceSpec> {
+fn spec(key: ServiceKey, set: &[(u16, u8)], persistent: bool) -> Option<ServiceSpec> {
     let mut reals: Vec<RealSpec> = Vec::new();
     for &(n, kind) in set {
         let real = [up(n), weighted(n, 5), draining(n), down(n)][usize::from(kind)];
@@ -53,7 +56,11 @@ fn spec(key: ServiceKey, set: &[(u16, u8)]) -> Option<ServiceSpec> {
             reals.push(real);
         }
     }
-    (!reals.is_empty()).then(|| service(key, reals))
+    let mut spec = service(key, reals);
+    if persistent {
+        spec.options.persistence = Some(Persistence { timeout: 40, mask: !0xff });
+    }
+    (!spec.reals.is_empty()).then_some(spec)
 }
 
 fn everybody() -> Vec<ServiceSpec> {
@@ -68,8 +75,9 @@ fn happen(rig: &mut Rig, event: &Event) {
                 rig.send(*worker, 0, &craft.bytes());
             }
         }
-        Event::Publish { http: web, dns: names } => {
-            let specs: Vec<_> = [spec(http(), web), spec(dns(), names)].into_iter().flatten().collect();
+        Event::Publish { http: web, dns: names, persistent } => {
+            let specs = [spec(http(), web, *persistent), spec(dns(), names, *persistent)];
+            let specs: Vec<_> = specs.into_iter().flatten().collect();
             rig.publish(&specs);
         }
         Event::Wait(seconds) => rig.wait(*seconds),
@@ -86,6 +94,7 @@ fn come_to_rest(rig: &mut Rig) {
             let counters = real.counters();
             assert_eq!(counters.total(|c| &c.active), 0, "{:?} {}", service.key(), real.address());
             assert_eq!(counters.total(|c| &c.inactive), 0, "{:?} {}", service.key(), real.address());
+            assert_eq!(counters.total(|c| &c.templates), 0, "{:?} {}", service.key(), real.address());
         }
     }
     assert_eq!(rig.total(|stats| stats.flows.value()), 0);
@@ -98,7 +107,10 @@ fn gauges_return_to_zero_after_moves_evictions_adoptions_and_reopened_connection
     for flags in [SYN, ACK] {
         happen(&mut rig, &Event::Frames { worker: 0, first: 0, count: 40, flags: Some(flags) });
     }
-    happen(&mut rig, &Event::Publish { http: vec![(0, 0), (1, 3), (2, 2)], dns: vec![(1, 0)] });
+    happen(
+        &mut rig,
+        &Event::Publish { http: vec![(0, 0), (1, 3), (2, 2)], dns: vec![(1, 0)], persistent: false },
+    );
     happen(&mut rig, &Event::Frames { worker: 1, first: 0, count: 40, flags: Some(ACK) });
     happen(&mut rig, &Event::Frames { worker: 0, first: 0, count: 40, flags: Some(FIN | ACK) });
     happen(&mut rig, &Event::Frames { worker: 0, first: 0, count: 40, flags: Some(SYN) });
@@ -112,11 +124,22 @@ fn gauges_return_to_zero_after_moves_evictions_adoptions_and_reopened_connection
         }
     }
     happen(&mut rig, &Event::Frames { worker: 1, first: 3000, count: 500, flags: Some(SYN) });
+    // By now, with a policy that would not say the same again, nobody is dispensable.
+    let mut round_robin = everybody();
+    round_robin[0].options.policy = Policy::Rr;
+    rig.publish(&round_robin);
+    happen(&mut rig, &Event::Frames { worker: 1, first: 4000, count: 500, flags: Some(SYN) });
+    for n in 5000..5500 {
+        for _ in 0..2 {
+            happen(&mut rig, &Event::Frames { worker: 1, first: n, count: 1, flags: Some(ACK) });
+        }
+    }
     rig.check_gauges();
     let counts = [
         ("moved", rig.total(|s| s.flows_moved.value())),
         ("adopted", rig.total(|s| s.flows_adopted.value())),
         ("evicted", rig.total(|s| s.flows_evicted.value())),
+        ("dispensed with", rig.total(|s| s.flows_dispensed.value())),
         ("refused", rig.total(|s| s.flows_refused.value())),
     ];
     for (name, count) in counts {

@@ -311,6 +311,7 @@ fn random_frames_are_of_every_kind_and_wrong_for_every_reason_that_parse_knows()
         assert!(seen.remove(&name).is_some_and(|n| n >= 20), "hardly any {name}");
     }
     let later = [
+        DropReason::IcmpUnrelated,
         DropReason::FragmentOrphan,
         DropReason::FragmentNoRoom,
         DropReason::TtlExpired,
@@ -404,12 +405,17 @@ proptest! {
         prop_assert_eq!(received, frames.len());
         prop_assert_eq!(stats.rx_frames.value(), frames.len() as u64);
         prop_assert_eq!(stats.rx_bytes.value(), frames.iter().map(|frame| frame.len() as u64).sum::<u64>());
-        prop_assert_eq!(stats.tx_frames.value(), sent as u64);
-        prop_assert_eq!(stats.rx_frames.value(), stats.tx_frames.value() + stats.drops_total());
-        prop_assert_eq!(
-            stats.frames_free.value() + stats.frames_filling.value() + stats.frames_sending.value(),
-            stats.frames_total.value()
-        );
+        // An answer is a refused frame that goes back.
+        let answers = stats.answers_icmp.value() + stats.answers_reset.value();
+        let held = stats.frames_held.value();
+        prop_assert_eq!(stats.tx_frames.value() + answers, sent as u64);
+        prop_assert_eq!(stats.rx_frames.value(), stats.tx_frames.value() + stats.drops_total() + held);
+        let places = stats.frames_free.value() + stats.frames_filling.value() + stats.frames_sending.value();
+        prop_assert_eq!(places + held, stats.frames_total.value());
+        // Nobody waits for longer than 200 ms.
+        seat.worker.turn(200);
+        prop_assert_eq!(seat.stats.frames_held.value(), 0);
+        prop_assert_eq!(seat.stats.rx_frames.value(), seat.stats.tx_frames.value() + seat.stats.drops_total());
         rig.check_gauges();
     }
 }

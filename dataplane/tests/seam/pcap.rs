@@ -80,7 +80,7 @@ fn replay_for(input: &[u8], specs: &[ServiceSpec]) -> Result<Replay, PcapError> 
         worker.turn(turns);
         turns += 1;
         assert!(turns < 200, "the replay does not end");
-        let places = [&stats.frames_free, &stats.frames_filling, &stats.frames_sending];
+        let places = [&stats.frames_free, &stats.frames_held, &stats.frames_filling, &stats.frames_sending];
         assert_eq!(places.iter().map(|gauge| gauge.value()).sum::<u64>(), stats.frames_total.value());
     }
     worker.turn(turns);
@@ -112,12 +112,16 @@ fn a_capture_is_forwarded_into_another() {
     assert_eq!(replay.too_long, 1);
     assert_eq!(replay.stats.rx_frames.value(), 202);
     assert_eq!(replay.stats.drops(DropReason::TtlExpired).value(), 1);
-    assert_eq!(replay.sent.len(), 201);
-    for (n, (before, after)) in frames.iter().zip(&replay.sent).enumerate() {
+    assert_eq!(replay.sent.len(), 202);
+    // Its sender is told that its time was over: protocol ICMP, type 11, back to where it came from.
+    let (told, expired) = (&replay.sent[201], &frames[201]);
+    assert_eq!((told[23], told[34]), (1, 11));
+    assert_eq!((&told[..6], &told[30..34]), (&expired[6..12], &expired[26..30]));
+    for (n, (before, after)) in frames.iter().zip(&replay.sent[..201]).enumerate() {
         assert_eq!(before[34..], after[34..], "frame {n} in order, unchanged above IP");
         assert_eq!(before[22] - 1, after[22]);
     }
-    let servers: Vec<u16> = replay.sent.iter().map(|frame| real_of(frame)).collect();
+    let servers: Vec<u16> = replay.sent[..201].iter().map(|frame| real_of(frame)).collect();
     assert_eq!(servers[..100], servers[100..200], "each flow keeps its server");
     assert!(servers[..100].contains(&1) && servers[..100].contains(&2));
     assert_eq!(servers[200], 3);

@@ -53,3 +53,23 @@ fn the_readme_is_right_about_the_size_of_a_flow() {
     let flows = FlowTable::new(Capacity::each(1 << 20), 1);
     assert_eq!((flows.capacity(), flows.buckets()), (Capacity::each(1 << 20), 2 << 18));
 }
+
+#[test]
+fn every_case_that_the_readme_of_the_golden_frames_names_is_there() {
+    let folder = root().join("tests/golden");
+    let readme = std::fs::read_to_string(folder.join("README.md")).expect("the README is there");
+    let cases: Vec<String> = std::fs::read_dir(&folder)
+        .expect("the folder is there")
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    let (_, tables) = readme.split_once("## katran").expect("the section is there");
+    let names: Vec<&str> = tables.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).collect();
+    assert!(names.len() > 60, "only {} cases were found", names.len());
+    for name in names.into_iter().filter(|name| *name != "on_failure" && *name != "one_packet") {
+        let is_named = |case: &String| match name.strip_suffix('*') {
+            Some(start) => case.starts_with(start),
+            None => case.strip_suffix(".case") == Some(name),
+        };
+        assert!(cases.iter().any(is_named), "the README names {name}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Workers on memory ports, driven by hand: the dataplane without a kernel.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use shunt_dataplane::director::{Director, Memory, Rates};
@@ -20,7 +20,7 @@ use shunt_dataplane::stats::{RealCounters, ServiceCounters, WorkerStats};
 use shunt_dataplane::verdict::DropReason;
 use shunt_dataplane::worker::{AttachedPort, Worker};
 
-use crate::craft::{DIRECTOR_MAC, VIP};
+use crate::craft::{DIRECTOR_MAC, VIP, VIP6};
 
 /// Ports a worker of the rig has: frames come in on 0 (hardware) or 1 (virtual), and go out on either.
 pub const PORTS: u8 = 2;
@@ -47,6 +47,11 @@ pub struct Rig {
 impl Rig {
     /// A rig of `workers` workers with room for `flows` flows of either family each, and no service.
     pub fn new(workers: usize, flows: usize) -> Self {
+        Rig::with_rates(workers, flows, Rates::default())
+    }
+
+    /// The same, whose workers say no more than `rates`.
+    pub fn with_rates(workers: usize, flows: usize, rates: Rates) -> Self {
         let mut publisher = Publisher::new(ForwardingState::empty(HashKey([7, 11])));
         let seats = Memory::for_workers(workers, Capacity::each(flows), 0x5eed)
             .into_iter()
@@ -54,7 +59,7 @@ impl Rig {
             .map(|(n, memory)| {
                 let stats = Arc::new(WorkerStats::default());
                 let flows = memory.flows.reader();
-                let director = Director::new(n, memory, Rates::default(), stats.clone());
+                let director = Director::new(n, memory, rates, stats.clone());
                 let ports = (0..PORTS)
                     .map(|id| AttachedPort {
                         port: MemoryPort::new(SHARE),
@@ -99,6 +104,40 @@ impl Rig {
         out
     }
 
+    /// One frame through a worker: all that came out, also what had waited for it.
+    pub fn exchange(&mut self, worker: usize, ingress: u8, frame: &[u8]) -> Vec<(u8, Vec<u8>)> {
+        assert!(port(&mut self.seats[worker], ingress).arrive(frame), "no frame to receive into");
+        self.turn(worker)
+    }
+
+    /// One turn of a worker, now: all that came out.
+    pub fn turn(&mut self, worker: usize) -> Vec<(u8, Vec<u8>)> {
+        let seat = &mut self.seats[worker];
+        seat.worker.turn(self.now);
+        let mut out = Vec::new();
+        for id in 0..PORTS {
+            port(seat, id).sent(|bytes| out.push((id, bytes.to_vec())));
+        }
+        out
+    }
+
+    /// What one counter of one reason has come to, on all workers.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.total(|stats| stats.drops(reason).value())
+    }
+
+    /// Panics unless every frame is somewhere and every one received has a fate.
+    pub fn check_frames(&self) {
+        for Seat { stats, .. } in &self.seats {
+            let places =
+                [&stats.frames_free, &stats.frames_held, &stats.frames_filling, &stats.frames_sending];
+            let sum: u64 = places.iter().map(|gauge| gauge.value()).sum();
+            assert_eq!(sum, stats.frames_total.value());
+            let fates = stats.tx_frames.value() + stats.drops_total() + stats.frames_held.value();
+            assert_eq!(stats.rx_frames.value(), fates);
+        }
+    }
+
     /// Which real server gets a frame that comes in on the hardware port of a worker; none: it is dropped.
     pub fn real(&mut self, worker: usize, frame: &[u8]) -> Option<u16> {
         self.send(worker, 0, frame).map(|(_, bytes)| real_of(&bytes))
@@ -132,15 +171,21 @@ impl Rig {
     /// Panics unless each real server's gauges equal the flows that the tables hold for it.
     pub fn check_gauges(&self) {
         for worker in 0..self.seats.len() {
-            let mut held: BTreeMap<(ServiceId, RealSlot, u8), (u64, u64)> = BTreeMap::new();
+            let mut held: BTreeMap<(ServiceId, RealSlot, u8), [u64; 3]> = BTreeMap::new();
             for (key, flow) in self.flows(worker) {
                 let held = held.entry((key.service, flow.real, flow.epoch)).or_default();
-                *(if flow.state.is_active() { &mut held.0 } else { &mut held.1 }) += 1;
+                let [active, inactive, templates] = held;
+                *(match (flow.state.is_template(), flow.state.is_active()) {
+                    (true, _) => templates,
+                    (false, true) => active,
+                    (false, false) => inactive,
+                }) += 1;
             }
             for (id, service) in self.state().services() {
                 for (slot, real) in service.reals() {
                     let counters = &real.counters()[worker];
-                    let gauges = (counters.active.value(), counters.inactive.value());
+                    let gauges = [&counters.active, &counters.inactive, &counters.templates];
+                    let gauges = gauges.map(|gauge| gauge.value());
                     let expected = held.get(&(id, slot, real.epoch())).copied().unwrap_or_default();
                     assert_eq!(gauges, expected, "worker {worker}, {:?}, {}", service.key(), real.address());
                 }
@@ -170,10 +215,31 @@ pub fn dns() -> ServiceKey {
     ServiceKey { address: VIP.into(), ports: Ports::exact(53), protocol: Protocol::Udp }
 }
 
+/// The SCTP service of the tests.
+pub fn sip() -> ServiceKey {
+    ServiceKey { address: VIP.into(), ports: Ports::exact(5060), protocol: Protocol::Sctp }
+}
+
+/// The same service on the VIP of IPv6.
+pub fn six(key: ServiceKey) -> ServiceKey {
+    ServiceKey { address: IpAddr::from(VIP6).into(), ..key }
+}
+
 /// A service with these real servers.
 pub fn service(key: ServiceKey, reals: impl IntoIterator<Item = RealSpec>) -> ServiceSpec {
     let options = Options { on_failure: OnFailure::Rehash, no_real: NoReal::Silent, ..Options::default() };
     ServiceSpec { key, options, reals: reals.into_iter().collect() }
+}
+
+/// The same with other options.
+pub fn with(
+    key: ServiceKey,
+    reals: impl IntoIterator<Item = RealSpec>,
+    change: impl FnOnce(&mut Options),
+) -> ServiceSpec {
+    let mut spec = service(key, reals);
+    change(&mut spec.options);
+    spec
 }
 
 /// Address of real server number `n`: 198.19.0.0 + n.
