@@ -166,10 +166,15 @@ impl Director {
         former: Option<(Position, Flow)>,
         now: Tick,
     ) -> Result<Choice<'s>, Refusal> {
-        let choice = match service.options().persistence {
-            Some(persistence) => self.together(state, service, packet, lookup.key.service, persistence, now),
-            None => self.scheduled(state, service, packet, lookup.hash, now),
-        }?;
+        let (choice, former) = match service.options().persistence {
+            Some(persistence) => {
+                let id = lookup.key.service;
+                let choice = self.together(state, service, packet, id, persistence, now)?;
+                // The template may have taken the flow's entry.
+                (choice, former.and_then(|_| self.memory.flows.find(lookup.slot, &lookup.key)))
+            }
+            None => (self.scheduled(state, service, packet, lookup.hash, now)?, former),
+        };
         service.counters()[self.worker].flows.add(1);
         choice.real.counters()[self.worker].flows.add(1);
         self.remember(state, &choice, packet, lookup, former, now);
