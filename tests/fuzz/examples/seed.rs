@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = Path::new(&out);
     let golden = golden(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../dataplane/tests/golden")))?;
     write(&out.join("pcap"), captures(&well_formed()))?;
-    println!("{} golden frames", golden.len());
+    write(&out.join("frame"), frames(&golden, &well_formed()))?;
     Ok(())
 }
 
@@ -115,5 +115,45 @@ fn captures(frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
         TsResolution::MicroSecond,
         DataLink::ETHERNET,
     ));
+    all
+}
+
+/// Options of the services, alike for all, and of the answers: the head of an input of `frame`.
+fn head(treatment: u8, flags: u8) -> Vec<u8> {
+    let mut head = [treatment, flags].repeat(9);
+    head.push(0);
+    head
+}
+
+/// The operation by which a frame arrives; `how`: its upper five bits.
+fn arrive(how: u8, frame: &[u8]) -> Vec<u8> {
+    let [low, high] = (frame.len() as u16).to_le_bytes();
+    [&[how << 3, low, high], frame].concat()
+}
+
+/// Each frame alone, on either port; conversations; and all that can happen to them.
+fn frames(golden: &[Vec<u8>], well_formed: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for (n, frame) in golden.iter().enumerate() {
+        // Not repaired.
+        all.push([head(0, 0), arrive(0b0100 | (n as u8 & 1) << 1, frame)].concat());
+    }
+    for treatment in 0..64u8 {
+        let flags = treatment.wrapping_mul(37);
+        let mut input = head(treatment.wrapping_mul(21), flags);
+        for (n, frame) in well_formed.iter().enumerate().filter(|(n, _)| n % 8 == usize::from(treatment % 8))
+        {
+            input.extend(arrive(n as u8 & 3, frame));
+        }
+        // The first one again, from other clients, on another worker, later, elsewhere.
+        input.extend([3, 0, 200, 0, 7, 1, 9, 4 | 1 << 3, 5, treatment % 9, 3 | treatment & 8]);
+        input.extend([3 | 1 << 3, 0, 200, 0, 4 | 5 << 3, 3, 1, 200, 0, 5, treatment % 9, 6, 3, 0, 200, 0]);
+        input.extend([3, 1, 200, 0, 4 | 6 << 3, 5, treatment % 9, 7, 3, 0, 200, 0]);
+        all.push(input);
+    }
+    // The fragments, the first of them last.
+    let mut input = head(1, 0);
+    well_formed[28..].iter().rev().for_each(|frame| input.extend(arrive(0, frame)));
+    all.push(input);
     all
 }
