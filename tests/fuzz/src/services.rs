@@ -219,8 +219,8 @@ fn options(key: &ServiceKey, treatment: u8, flags: u8) -> Options {
         _ => FlowState::ALL.into_iter().fold(Timeouts::default(), short),
     };
     let policy = match policies[usize::from(treatment & 15)] {
-        // A table takes as long to build as everything else here together: two services may have one.
-        Policy::Maglev if !matches!(key.ports.single(), Some(53 | 80)) => Policy::Twos,
+        // A table takes as long to build as all else in a short input: one service may have one, rarely.
+        Policy::Maglev if key.ports.single() != Some(53) || treatment & 0x30 != 0 => Policy::Twos,
         policy => policy,
     };
     Options {
