@@ -26,6 +26,8 @@ const PAUSES: [u64; 8] = [1, 20, 199, 250, 1_000, 10_000, 61_000, 901_000];
 struct Arrived {
     port: usize,
     bytes: Vec<u8>,
+    /// None: it cannot be read.
+    reading: Option<Reading>,
 }
 
 struct Run {
@@ -119,7 +121,7 @@ impl Run {
             self.turn(worker);
             assert!(self.rig.arrive(worker, port, frame), "no frame to receive into after a turn");
         }
-        self.arrived[worker].push(Arrived { port, bytes: frame.to_vec() });
+        self.arrived[worker].push(Arrived { port, bytes: frame.to_vec(), reading: read(frame) });
     }
 
     fn publish(&mut self) {
@@ -150,7 +152,8 @@ impl Run {
                     forwarded += 1;
                 }
                 None => {
-                    let asked = arrived.iter().position(|asked| is_answer(&asked.bytes, asked.port, sent));
+                    let after = read(&sent.bytes).expect("what is sent can be read");
+                    let asked = arrived.iter().position(|asked| is_answer(asked, sent, &after));
                     let asked = asked.unwrap_or_else(|| panic!("out of nothing: {:02x?}", sent.bytes));
                     arrived.swap_remove(asked);
                     answered += 1;
@@ -160,7 +163,7 @@ impl Run {
         assert_eq!((after.0 - before.0, after.1 - before.1), (forwarded, answered));
         // Later fragments may wait; all else has its verdict.
         let held = self.rig.seats[worker].stats.frames_held.value() > 0;
-        arrived.retain(|frame| held && read(&frame.bytes).is_some_and(|reading| reading.is_later));
+        arrived.retain(|frame| held && frame.reading.is_some_and(|reading| reading.is_later));
     }
 }
 
@@ -178,8 +181,14 @@ fn repaired(mut frame: Vec<u8>, repair: usize) -> Vec<u8> {
 /// Which of the frames that came in was sent to this recipient. Panics if it should not have been.
 fn origin(services: &Services, arrived: &[Arrived], sent: &Sent, (service, n): (u8, u8)) -> Option<usize> {
     let (path, keep_ttl) = services.treatment(service, n);
-    for (at, Arrived { port, bytes }) in arrived.iter().enumerate() {
-        let Some(reading) = read(bytes) else { continue };
+    let ip = &sent.bytes[wire::network(&sent.bytes)..];
+    for (at, Arrived { port, bytes, reading }) in arrived.iter().enumerate() {
+        let Some(reading) = reading else { continue };
+        // For speed: a flood is mostly of others. What is compared here never changes.
+        let came = &bytes[reading.l3..];
+        if came.len() != ip.len() || came[12..20] != ip[12..20] {
+            continue;
+        }
         let mut expected = path.header.0.to_vec();
         match path.vlan {
             Vlan::Keep => expected.extend(&bytes[12..reading.l3 - 2]),
@@ -211,10 +220,10 @@ fn origin(services: &Services, arrived: &[Arrived], sent: &Sent, (service, n): (
         if let Some(field) = completed {
             blank(field - reading.l3 + l3);
         }
-        if got != expected || !checksums_are_right(bytes, &reading, sent, completed) {
+        if got != expected || !checksums_are_right(bytes, reading, sent, completed) {
             continue;
         }
-        services.check_recipient(service, n, &reading, bytes);
+        services.check_recipient(service, n, reading, bytes);
         assert!(keep_ttl || reading.ttl > 1, "it had no hop left");
         assert!(reading.end - reading.l3 <= usize::from(path.mtu), "too long for the way");
         assert_eq!(sent.port, usize::from(path.port.0));
@@ -238,17 +247,17 @@ fn checksums_are_right(bytes: &[u8], before: &Reading, sent: &Sent, completed: O
 }
 
 /// Whether `sent` is a right answer to this frame.
-fn is_answer(asked: &[u8], port: usize, sent: &Sent) -> bool {
-    let bytes = &sent.bytes;
-    let (Some(before), Some(after)) = (read(asked), read(bytes)) else { return false };
+fn is_answer(asked: &Arrived, sent: &Sent, after: &Reading) -> bool {
+    let (bytes, port) = (&sent.bytes, asked.port);
+    let (Some(before), asked) = (asked.reading, &asked.bytes) else { return false };
     let l3 = before.l3;
-    let is_back = sent.port == port
+    let is_back = (after.src, after.dst) == (before.dst, before.src)
+        && sent.port == port
         && after.l3 == l3
         && after.end == bytes.len()
         && bytes[..6] == asked[6..12]
         && bytes[6..12] == asked[..6]
-        && bytes[12..l3] == asked[12..l3]
-        && (after.src, after.dst) == (before.dst, before.src);
+        && bytes[12..l3] == asked[12..l3];
     let is_vip = [IpAddr::V4(VIP), IpAddr::V6(VIP6)].contains(&after.src);
     let is_sound = after.header_is_valid(bytes) && after.is_whole && after.ttl == 64;
     if !is_back || !is_vip || !is_sound || before.is_later || after.end < after.l4 + 8 {

@@ -69,7 +69,7 @@ impl Run {
             4 => {
                 // Many newcomers.
                 let (first, state) = (input.word(), input.byte());
-                for n in 0..u16::from(input.byte()) {
+                for n in 0..u16::from(input.byte() & 63) {
                     self.packet(key(first.wrapping_add(n)), how, state);
                 }
             }
