@@ -1,9 +1,11 @@
-# demo: see it work. test: the proof. bench: how fast. Each installs the Debian packages it lacks.
+# demo: see it work. test: the proof. bench: how fast. fuzz: what nobody thought of, for FUZZ_SECONDS. Each installs the
+# Debian packages it lacks.
 
 CARGO ?= cargo
+FUZZ_SECONDS ?= 600
 export RUSTDOCFLAGS = -D warnings
 
-.PHONY: demo test bench build deps lint unit clean
+.PHONY: demo test bench fuzz build deps lint unit clean
 
 demo: deps
 	@echo "== Building shunt in release mode (a few minutes the first time)"
@@ -17,6 +19,9 @@ test: deps lint
 bench: deps
 	$(CARGO) bench --locked -p shunt-bench --bench pass
 	$(CARGO) run --release --locked -p shunt-bench --bin stall
+
+fuzz: deps
+	CARGO=$(CARGO) sh tests/fuzz/run.sh $(FUZZ_SECONDS)
 
 build: deps
 	$(CARGO) build --release --locked -p shunt

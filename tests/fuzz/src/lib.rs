@@ -1,0 +1,26 @@
+//! Fuzz targets for whatever reads bytes of a stranger. Each is a plain function on bytes that panics when a promise
+//! is broken: the fuzzers (`src/bin`) call it with what they think of, the corpus test (`tests/corpus.rs`) with what
+//! they have thought of before. See README.md.
+//!
+//! *Invariant*: a target is a function of its input. Nothing stays from one call to the next, so that an input that
+//! breaks something breaks it again.
+
+pub mod fragments;
+pub mod frame;
+pub mod input;
+pub mod memory;
+pub mod pcap;
+pub mod rig;
+pub mod services;
+pub mod table;
+pub mod wire;
+
+#[global_allocator]
+static ALLOCATOR: memory::Measured = memory::Measured;
+
+/// A target: takes any bytes, panics if a promise is broken.
+pub type Target = fn(&[u8]);
+
+/// All targets, by the names of their folders in `tests/corpus`.
+pub const TARGETS: [(&str, Target); 4] =
+    [("frame", frame::run), ("fragments", fragments::run), ("pcap", pcap::run), ("table", table::run)];
