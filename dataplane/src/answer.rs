@@ -44,7 +44,7 @@ const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
 /// Makes the frame, in which `parse` found `packet`, the answer to its sender. False, and nothing changed, if nothing
 /// may be said, or if there is no room for it.
 pub fn answer<F: FrameBytes>(frame: &mut F, packet: &Packet, answer: Answer) -> bool {
-    if !may_be_answered(frame.as_ref(), packet) {
+    if !may_answer(frame.as_ref(), packet, answer) {
         return false;
     }
     let is_told = match answer {
@@ -63,11 +63,15 @@ pub fn answer<F: FrameBytes>(frame: &mut F, packet: &Packet, answer: Answer) -> 
     is_told
 }
 
-/// RFC 1122, section 3.2.2: no answer to an ICMP error, to a later fragment, to a broadcast or multicast frame or
-/// packet, nor to what has not come from one host.
-fn may_be_answered(frame: &[u8], packet: &Packet) -> bool {
+/// Whether the sender of a frame may be told this. RFC 1122, section 3.2.2: no answer to an ICMP error, to a later
+/// fragment, to a broadcast or multicast frame or packet, nor to what has not come from one host. RFC 9293, section 3.5.2: no
+/// RST to a RST.
+pub fn may_answer(frame: &[u8], packet: &Packet, answer: Answer) -> bool {
     let is_group = |mac: usize| frame.get(mac).is_none_or(|first| first & 1 != 0);
+    // A first fragment does not tell how long the segment is.
+    let is_segment = packet.kind == Kind::Whole && packet.protocol == Protocol::Tcp;
     matches!(packet.kind, Kind::Whole | Kind::First)
+        && (answer != Answer::Reset || (is_segment && !packet.flags.has(TcpFlags::RST)))
         && packet.end as usize <= frame.len()
         && !is_group(0)
         && !is_group(6)
@@ -124,10 +128,6 @@ fn error<F: FrameBytes>(frame: &mut F, packet: &Packet, answer: Answer) -> bool 
 fn reset<F: FrameBytes>(frame: &mut F, packet: &Packet) -> bool {
     let (l3, family) = (packet.l3 as usize, family(packet));
     let has = |flag| packet.flags.has(flag);
-    // A first fragment does not tell how long the segment is.
-    if packet.protocol != Protocol::Tcp || packet.kind != Kind::Whole || has(TcpFlags::RST) {
-        return false;
-    }
     let bytes = frame.as_mut();
     let segment = &bytes[packet.l4 as usize..packet.end as usize];
     let Some(&[sp0, sp1, dp0, dp1, s0, s1, s2, s3, a0, a1, a2, a3, offset, ..]) =

@@ -20,13 +20,14 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
-use crate::answer::{Answer, answer};
+use crate::answer::{Answer, answer, may_answer};
 use crate::checksum;
 use crate::clock::Tick;
 use crate::director::allowance::Allowance;
 use crate::director::risk::Risk;
-use crate::flow::table::{Aged, Position, Slot};
-use crate::flow::{Capacity, Flow, FlowKey, FlowReader, FlowTable, FragmentReader, FragmentTable};
+use crate::flow::fragments::DEFAULT_ENTRIES;
+use crate::flow::table::{Aged, Slot};
+use crate::flow::{Capacity, FlowKey, FlowReader, FlowTable, FragmentReader, FragmentTable};
 use crate::forwarding::{ForwardingState, Real, Service};
 use crate::id::RealSlot;
 use crate::packet::{Kind, Packet};
@@ -40,9 +41,6 @@ pub use allowance::Rates;
 
 /// Verdicts on a burst, in its order.
 pub type Verdicts = ArrayVec<Verdict, BURST>;
-
-/// Fragmented datagrams whose way one worker remembers.
-const DATAGRAMS: usize = 8192;
 
 /// What a worker remembers, and what it may read of the others: a flow, or a fragment, that comes in on another
 /// queue than before is found there.
@@ -62,7 +60,7 @@ impl Memory {
     /// all, so that a flow has the same place in each.
     pub fn for_workers(count: usize, flows: Capacity, boot_key: u64) -> Vec<Memory> {
         let tables: Vec<_> = (0..count)
-            .map(|_| (FlowTable::new(flows, boot_key), FragmentTable::new(DATAGRAMS, boot_key)))
+            .map(|_| (FlowTable::new(flows, boot_key), FragmentTable::new(DEFAULT_ENTRIES, boot_key)))
             .collect();
         let readers: Vec<_> =
             tables.iter().map(|(flows, fragments)| (flows.reader(), fragments.reader())).collect();
@@ -113,8 +111,10 @@ struct Choice<'s> {
 enum Refusal {
     /// It is dropped.
     Drop(DropReason),
-    /// It is dropped, and its sender told; that done, this flow is over.
-    Tell(DropReason, Answer, Option<(Position, FlowKey, Flow)>),
+    /// It is dropped, and its sender told.
+    Tell(DropReason, Answer),
+    /// Its real server is gone: it is dropped, its sender told, and that done the flow is over.
+    Over,
     /// It waits for the first fragment of its datagram.
     Hold,
 }
@@ -194,10 +194,10 @@ impl Director {
             let keep_ttl = choice.service.options().keep_ttl;
             let path = choice.real.path().ok_or(DropReason::NoReal)?;
             if !keep_ttl && ttl(frame.as_ref(), packet) <= 1 {
-                return Err(Refusal::Tell(DropReason::TtlExpired, Answer::TimeExceeded, None));
+                return Err(Refusal::Tell(DropReason::TtlExpired, Answer::TimeExceeded));
             }
             if packet.end - packet.l3 > path.mtu {
-                return Err(Refusal::Tell(DropReason::TooBig, Answer::TooBig { mtu: path.mtu }, None));
+                return Err(Refusal::Tell(DropReason::TooBig, Answer::TooBig { mtu: path.mtu }));
             }
             if let (Some(lookup), Kind::First) = (&candidate.flow, packet.kind) {
                 self.expect_fragments(packet, identification(frame.as_ref(), packet), lookup, &choice, now);
@@ -212,40 +212,59 @@ impl Director {
         });
         match outcome {
             Ok(port) => Verdict::Forward(port),
-            Err(refusal) => self.refuse(state, frame, packet, refusal, now),
+            Err(refusal) => self.refuse(state, frame, candidate, refusal, now),
         }
     }
 
     /// What becomes of a frame that does not go on.
+    #[cold]
     fn refuse<F: FrameBytes>(
         &mut self,
         state: &ForwardingState,
         frame: &mut F,
-        packet: &Packet,
+        candidate: &Candidate,
         refusal: Refusal,
         now: Tick,
     ) -> Verdict {
-        let (reason, told, over) = match refusal {
+        let packet = &candidate.packet;
+        let (reason, told) = match refusal {
             Refusal::Drop(reason) => return Verdict::Drop(reason),
             Refusal::Hold => return Verdict::Hold,
-            Refusal::Tell(reason, told, over) => (reason, told, over),
+            Refusal::Tell(reason, told) => (reason, told),
+            Refusal::Over => (DropReason::RealGone, Answer::Reset),
         };
-        let counter =
-            if told == Answer::Reset { &self.stats.answers_reset } else { &self.stats.answers_icmp };
-        if !self.allowance.has(told, now) {
+        let is_over = matches!(refusal, Refusal::Over);
+        if !may_answer(frame.as_ref(), packet, told) {
+            // The client ends it itself, by a RST, or cannot be told.
+            if is_over {
+                self.end(state, candidate);
+            }
+            return Verdict::Drop(reason);
+        }
+        if !self.allowance.take(told, now) {
             self.stats.answers_withheld.add(1);
             return Verdict::Drop(reason);
         }
         if !answer(frame, packet, told) {
             return Verdict::Drop(reason);
         }
-        counter.add(1);
-        self.allowance.spend(told);
-        if let Some((position, key, flow)) = over {
+        if is_over {
+            self.end(state, candidate);
+        }
+        match told {
+            Answer::Reset => self.stats.answers_reset.add(1),
+            _ => self.stats.answers_icmp.add(1),
+        }
+        Verdict::Answer(reason)
+    }
+
+    /// A flow is over.
+    fn end(&mut self, state: &ForwardingState, candidate: &Candidate) {
+        let Some(Lookup { key, slot, .. }) = candidate.flow else { return };
+        if let Some((position, flow)) = self.memory.flows.find(slot, &key) {
             self.memory.flows.remove(position);
             self.forget(state, &key, &flow);
         }
-        Verdict::Answer(reason)
     }
 
     /// Forgets flows that were silent for too long, in the next `buckets` buckets of the tables.

@@ -30,19 +30,9 @@ impl Allowance {
         Allowance { icmp: Bucket::new(rates.icmp), reset: Bucket::new(rates.reset) }
     }
 
-    /// Whether such an answer may be given now.
-    pub(super) fn has(&mut self, told: Answer, now: Tick) -> bool {
-        self.bucket(told).has(now)
-    }
-
-    /// It was given.
-    pub(super) fn spend(&mut self, told: Answer) {
-        let bucket = self.bucket(told);
-        bucket.tokens = bucket.tokens.saturating_sub(u64::from(TICKS_PER_SECOND));
-    }
-
-    fn bucket(&mut self, told: Answer) -> &mut Bucket {
-        if told == Answer::Reset { &mut self.reset } else { &mut self.icmp }
+    /// Whether such an answer may be given now; then it counts as given.
+    pub(super) fn take(&mut self, told: Answer, now: Tick) -> bool {
+        if told == Answer::Reset { self.reset.take(now) } else { self.icmp.take(now) }
     }
 }
 
@@ -58,14 +48,16 @@ impl Bucket {
         Bucket { rate, tokens: u64::from(rate) * u64::from(TICKS_PER_SECOND), filled: Tick::default() }
     }
 
-    fn has(&mut self, now: Tick) -> bool {
+    fn take(&mut self, now: Tick) -> bool {
         let ticks = u64::from(now.since(self.filled));
         if ticks > 0 {
             let (rate, second) = (u64::from(self.rate), u64::from(TICKS_PER_SECOND));
             self.tokens = (self.tokens + rate * ticks).min(rate * second);
             self.filled = now;
         }
-        self.tokens >= u64::from(TICKS_PER_SECOND)
+        let left = self.tokens.checked_sub(u64::from(TICKS_PER_SECOND));
+        self.tokens = left.unwrap_or(self.tokens);
+        left.is_some()
     }
 }
 
@@ -75,8 +67,7 @@ mod tests {
 
     fn answers(allowance: &mut Allowance, told: Answer, now: Tick) -> u32 {
         let mut given = 0;
-        while given < 1_000_000 && allowance.has(told, now) {
-            allowance.spend(told);
+        while given < 1_000_000 && allowance.take(told, now) {
             given += 1;
         }
         given

@@ -109,8 +109,7 @@ impl Director {
         now: Tick,
     ) -> Result<Choice<'s>, Refusal> {
         if is_reset(service, packet) {
-            let over = Some((position, lookup.key, flow));
-            return Err(Refusal::Tell(DropReason::RealGone, Answer::Reset, over));
+            return Err(Refusal::Over);
         }
         let choice = self.renew(state, service, packet, lookup, Some((position, flow)), now)?;
         self.stats.flows_moved.add(1);
@@ -141,7 +140,7 @@ impl Director {
                 return Ok(choice);
             }
             if options.strict && packet.protocol == Protocol::Tcp {
-                return Err(Refusal::Tell(DropReason::FlowUnknown, Answer::Reset, None));
+                return Err(Refusal::Tell(DropReason::FlowUnknown, Answer::Reset));
             }
         }
         self.renew(state, service, packet, lookup, former, now)
@@ -167,7 +166,7 @@ impl Director {
             is_orphan = true;
         }
         if is_orphan && is_reset(service, packet) {
-            return Err(Refusal::Tell(DropReason::RealGone, Answer::Reset, None));
+            return Err(Refusal::Tell(DropReason::RealGone, Answer::Reset));
         }
         Ok(None)
     }
@@ -213,7 +212,7 @@ impl Director {
                 (NoReal::Reset, Protocol::Tcp) => Answer::Reset,
                 (NoReal::Reset | NoReal::Unreachable, _) => Answer::PortUnreachable,
             };
-            Refusal::Tell(DropReason::NoReal, told, None)
+            Refusal::Tell(DropReason::NoReal, told)
         })
     }
 
