@@ -194,7 +194,8 @@ static __always_inline int parse(struct xdp_md *ctx, struct packet *packet)
 		return 0;
 	type = ethernet->h_proto;
 	for (int n = 0; n < MAX_TAGS; n++) {
-		if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD))
+		if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD) &&
+		    type != bpf_htons(ETH_P_QINQ1))
 			break;
 		tag = at(ctx, offset, sizeof(*tag));
 		if (!tag)

@@ -27,7 +27,7 @@ use crate::director::allowance::Allowance;
 use crate::director::risk::Risk;
 use crate::flow::fragments::DEFAULT_ENTRIES;
 use crate::flow::table::{Aged, Slot};
-use crate::flow::{Capacity, FlowKey, FlowReader, FlowTable, FragmentReader, FragmentTable};
+use crate::flow::{Capacity, Flow, FlowKey, FlowReader, FlowState, FlowTable, FragmentReader, FragmentTable};
 use crate::forwarding::{ForwardingState, Real, Service};
 use crate::id::RealSlot;
 use crate::packet::{Kind, Packet};
@@ -212,7 +212,12 @@ impl Director {
         });
         match outcome {
             Ok(port) => Verdict::Forward(port),
-            Err(refusal) => self.refuse(state, frame, candidate, refusal, now),
+            Err(refusal) => {
+                if let (Some(lookup), Kind::First) = (&candidate.flow, packet.kind) {
+                    self.expect_nothing(packet, identification(frame.as_ref(), packet), lookup, now);
+                }
+                self.refuse(state, frame, candidate, refusal, now)
+            }
         }
     }
 
@@ -237,11 +242,11 @@ impl Director {
         if !may_answer(frame.as_ref(), packet, told) {
             // The client ends it itself, by a RST, or cannot be told.
             if is_over {
-                self.end(state, candidate);
+                self.end(state, candidate, now);
             }
             return Verdict::Drop(reason);
         }
-        if !self.allowance.take(told, now) {
+        if !self.allowance.take(told, reason, now) {
             self.stats.answers_withheld.add(1);
             return Verdict::Drop(reason);
         }
@@ -249,7 +254,7 @@ impl Director {
             return Verdict::Drop(reason);
         }
         if is_over {
-            self.end(state, candidate);
+            self.end(state, candidate, now);
         }
         match told {
             Answer::Reset => self.stats.answers_reset.add(1),
@@ -258,12 +263,17 @@ impl Director {
         Verdict::Answer(reason)
     }
 
-    /// A flow is over.
-    fn end(&mut self, state: &ForwardingState, candidate: &Candidate) {
+    /// A flow is over. It is remembered as closed: segments that were on their way meet the same end.
+    fn end(&mut self, state: &ForwardingState, candidate: &Candidate, now: Tick) {
         let Some(Lookup { key, slot, .. }) = candidate.flow else { return };
-        if let Some((position, flow)) = self.memory.flows.find(slot, &key) {
-            self.memory.flows.remove(position);
-            self.forget(state, &key, &flow);
+        let Some((position, flow)) = self.memory.flows.find(slot, &key) else { return };
+        let Some(service) = state.service(key.service).filter(|_| !flow.state.is_closing()) else { return };
+        let closed = FlowState::Closed;
+        let expires = now.after(service.options().timeouts.of(closed));
+        self.memory.flows.update(position, &key, Flow { state: closed, expires, ..flow });
+        if let Some(real) = service.tenant(flow.real, flow.epoch) {
+            self.gauge(real, flow.state).sub(1);
+            self.gauge(real, closed).add(1);
         }
     }
 

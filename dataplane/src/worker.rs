@@ -17,8 +17,8 @@ use crate::verdict::{DropReason, Verdict};
 /// The whole flow table is looked through for silent flows once in this many milliseconds.
 const AGE_PERIOD: u64 = 16_000;
 /// Most buckets looked through in one turn: with frames waiting (about 5 us), and without.
-const AGE_SLICE: usize = 128;
-const AGE_SLICE_IDLE: usize = 8192;
+const AGE_SLICE: u64 = 128;
+const AGE_SLICE_IDLE: u64 = 2048;
 /// Most fragments that wait for the first one of their datagram, and how long, in milliseconds.
 const HELD: usize = BURST;
 const HOLD: u64 = 200;
@@ -63,6 +63,7 @@ pub struct Worker<P: Port> {
     held: ArrayVec<Held<P::Frame>, HELD>,
     /// When they were last shown to the director, in milliseconds.
     offered: u64,
+    /// Buckets of the flow table looked through since the start.
     aged: u64,
 }
 
@@ -222,16 +223,16 @@ impl<P: Port> Worker<P> {
 
     /// Looks through the share of the flow table that the time since the last turn asks for.
     fn age(&mut self, now: u64, tick: Tick, idle: bool) {
-        let buckets = self.director.flows().buckets();
-        let due = (buckets as u64 * now.saturating_sub(self.aged) / AGE_PERIOD) as usize;
-        if due > 0 {
+        let buckets = self.director.flows().buckets() as u64;
+        // What a busy worker leaves is owed, not forgotten; but never more than the whole table.
+        let wanted = buckets * now / AGE_PERIOD;
+        self.aged = self.aged.max(wanted.saturating_sub(buckets));
+        let slice = (wanted - self.aged).min(if idle { AGE_SLICE_IDLE } else { AGE_SLICE });
+        if slice > 0 {
             let state = self.subscriber.current();
-            let slice = due.min(if idle { AGE_SLICE_IDLE } else { AGE_SLICE });
-            self.director.age(state, slice, tick);
+            self.director.age(state, slice as usize, tick);
             self.stats.generation.set(state.generation());
-            // What a busy worker leaves is owed, not forgotten.
-            self.aged =
-                if slice == due { now } else { self.aged + slice as u64 * AGE_PERIOD / buckets as u64 };
+            self.aged += slice;
         }
     }
 

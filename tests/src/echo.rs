@@ -16,6 +16,7 @@ use nix::sys::socket::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::host::Host;
+use crate::wait;
 
 /// How often a thread looks whether it shall end.
 const LOOK: Duration = Duration::from_millis(20);
@@ -102,7 +103,12 @@ pub fn ask_from(
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, source_port)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, source_port)),
     };
-    let socket = host.enter(|| UdpSocket::bind(any))?;
+    // A process that was forked a moment ago has the port too, until it becomes another program.
+    let socket = wait::try_until(patience, || match host.enter(|| UdpSocket::bind(any)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+        bound => Some(bound),
+    });
+    let socket = socket.unwrap_or_else(|| Err(io::ErrorKind::AddrInUse.into()))?;
     // Connected: an answer from another address than the one that was asked does not count.
     socket.connect(to)?;
     socket.set_read_timeout(Some(patience))?;

@@ -137,6 +137,7 @@ impl Facts<'_> {
             row["share"] = compiled.share().into();
             row["overloaded"] = compiled.is_overloaded().into();
             let handshakes = handshakes(compiled);
+            row["templates"] = compiled.counters().total(|c| &c.templates).into();
             row["handshakes"] = json!({
                 "completed": handshakes.completed,
                 "retransmitted": handshakes.retransmitted,

@@ -128,10 +128,9 @@ impl Director {
     ) -> Result<Choice<'s>, Refusal> {
         let options = service.options();
         if options.one_packet && packet.protocol == Protocol::Udp {
-            return self.scheduled(state, service, packet, lookup.hash, now).inspect(|choice| {
-                service.counters()[self.worker].flows.add(1);
-                choice.real.counters()[self.worker].flows.add(1);
-            });
+            return self
+                .scheduled(state, service, packet, lookup.hash, now)
+                .inspect(|choice| self.count_flow(choice));
         }
         // From the middle of a connection: perhaps another worker knows it.
         if !packet.flags.has(TcpFlags::SYN) {
@@ -189,10 +188,25 @@ impl Director {
             }
             None => (self.scheduled(state, service, packet, lookup.hash, now)?, former),
         };
-        service.counters()[self.worker].flows.add(1);
-        choice.real.counters()[self.worker].flows.add(1);
-        self.remember(state, &choice, packet, lookup, former, now);
+        if !self.remember(state, &choice, packet, lookup, former, now) {
+            // Its next packets will be asked for anew: one answer for all of them, whatever the turn and the load.
+            let question = question(state, service, packet, lookup.hash, now);
+            let scheduler = service.scheduler();
+            let slot = scheduler.recall(&question).or_else(|| scheduler.scatter(&question)).map(RealSlot);
+            let found = slot.and_then(|slot| Some(Choice { service, slot, real: service.real(slot)? }));
+            let choice = found.unwrap_or(choice);
+            if packet.protocol != Protocol::Tcp || packet.flags.has(TcpFlags::SYN) {
+                self.count_flow(&choice);
+            }
+            return Ok(choice);
+        }
+        self.count_flow(&choice);
         Ok(choice)
+    }
+
+    fn count_flow(&self, choice: &Choice<'_>) {
+        choice.service.counters()[self.worker].flows.add(1);
+        choice.real.counters()[self.worker].flows.add(1);
     }
 
     /// The scheduler's choice, or what the client is told when there is none.
@@ -216,6 +230,7 @@ impl Director {
         })
     }
 
+    /// Whether there was room for the flow.
     fn remember(
         &mut self,
         state: &ForwardingState,
@@ -224,7 +239,7 @@ impl Director {
         lookup: &Lookup,
         former: Option<(Position, Flow)>,
         now: Tick,
-    ) {
+    ) -> bool {
         let Choice { service, slot, real } = *choice;
         let first = FlowState::first(packet.protocol, packet.flags);
         let expires = now.after(service.options().timeouts.of(first));
@@ -233,10 +248,11 @@ impl Director {
             self.forget(state, &lookup.key, &former);
             self.memory.flows.update(position, &lookup.key, flow);
         } else if !self.insert(state, service, lookup, flow, now) {
-            return;
+            return false;
         }
         self.gauge(real, first).add(1);
         real.weigh();
+        true
     }
 
     /// Puts a flow, or a template, into the table; false if there is no room for it.
@@ -343,8 +359,14 @@ pub(super) fn is_dispensable(state: &ForwardingState, key: &FlowKey, flow: &Flow
         None => state.hash_key().flow(src, dst, src_port, key.dst_port, protocol as u8),
         Some(persistence) => state.hash_key().flow(src.masked(persistence.mask), dst, 0, 0, protocol as u8),
     };
+    // A strict service takes nothing from the middle of an unknown connection; a real server with a threshold takes no
+    // unknown flow while it is above it.
+    if service.options().strict && protocol == Protocol::Tcp {
+        return false;
+    }
     let said = service.scheduler().recall(&Question { hash, src, src_port, dst, now });
-    said == Some(flow.real.0) && service.holder(flow.real, flow.epoch).is_some()
+    let holder = service.holder(flow.real, flow.epoch);
+    said == Some(flow.real.0) && holder.is_some_and(|real| real.thresholds().upper == 0)
 }
 
 pub(super) fn forget(worker: usize, state: &ForwardingState, key: &FlowKey, flow: &Flow) {

@@ -28,14 +28,15 @@ impl Director {
         now: Tick,
     ) -> Result<Choice<'s>, Refusal> {
         let lookup = self.template(state, service, packet, id, persistence);
-        let choice = match self.known(service, &lookup, now) {
-            Some(choice) => choice,
+        let (choice, as_state) = match self.known(service, &lookup, now) {
+            // It has come back.
+            Some(choice) => (choice, FlowState::Template),
             // `question` asks for the client as a whole.
-            None => self.scheduled(state, service, packet, lookup.hash, now)?,
+            None => (self.scheduled(state, service, packet, lookup.hash, now)?, FlowState::TemplateNew),
         };
         let first = FlowState::first(packet.protocol, packet.flags);
         let lasts = persistence.timeout.max(service.options().timeouts.of(first));
-        self.write_template(state, &choice, &lookup, FlowState::TemplateNew, lasts, now);
+        self.write_template(state, &choice, &lookup, as_state, lasts, now);
         Ok(choice)
     }
 

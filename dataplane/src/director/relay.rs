@@ -9,6 +9,9 @@ use crate::id::{RealSlot, ServiceId};
 use crate::packet::Packet;
 use crate::verdict::DropReason;
 
+/// No real server's slot: the builder gives the last one to nobody.
+const NOWHERE: RealSlot = RealSlot(u16::MAX);
+
 impl Director {
     /// Remembers where the first fragment of a datagram goes.
     pub(super) fn expect_fragments(
@@ -22,6 +25,13 @@ impl Director {
         let tag = self.tag(packet, id);
         let (service, real, epoch) = (lookup.key.service, choice.slot, choice.real.epoch());
         self.memory.fragments.insert(tag, Whither { service, real, epoch }, now);
+    }
+
+    /// Remembers that the first fragment of a datagram went nowhere: the others need not wait for it.
+    pub(super) fn expect_nothing(&mut self, packet: &Packet, id: u32, lookup: &Lookup, now: Tick) {
+        let nowhere = Whither { service: lookup.key.service, real: NOWHERE, epoch: 0 };
+        let tag = self.tag(packet, id);
+        self.memory.fragments.insert(tag, nowhere, now);
     }
 
     /// Where a later fragment goes: after the first one, which the worker may have seen or another one.
@@ -43,6 +53,9 @@ impl Director {
                 false => DropReason::NoService.into(),
             });
         };
+        if real == NOWHERE {
+            return Err(DropReason::FragmentOrphan.into());
+        }
         self.go(state, candidate, service, real, epoch)
     }
 

@@ -24,6 +24,8 @@ const SERVICE_TOMBSTONES: usize = 1024;
 const REAL_TOMBSTONES: usize = 64;
 /// Ids are 16 bits wide.
 const MAX_IDS: usize = 1 << 16;
+/// Slots too; the last one is nobody's (`director/relay.rs`).
+const MAX_SLOTS: usize = MAX_IDS - 1;
 
 /// A service as control wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +67,7 @@ pub enum BuildError {
     NoSuchPort(ServiceKey, Address, PortId),
     #[error("more than {MAX_IDS} services")]
     TooManyServices,
-    #[error("more than {MAX_IDS} real servers in service {0:?}")]
+    #[error("more than {MAX_SLOTS} real servers in service {0:?}")]
     TooManyReals(ServiceKey),
 }
 
@@ -118,7 +120,7 @@ impl<'a> Builder<'a> {
         }
         let hash = |key: &ServiceKey| ServiceKey::hash(key.address, key.ports.first, key.protocol);
         let mut index = HashTable::with_capacity(specs.len());
-        let mut ranges = Vec::new();
+        let mut ranges: hashbrown::HashMap<_, Vec<ServiceId>> = hashbrown::HashMap::new();
         for (id, service) in services.iter().enumerate().filter(|(_, s)| s.is_live()) {
             let id = ServiceId(id as u16);
             match service.key.ports.single() {
@@ -127,13 +129,15 @@ impl<'a> Builder<'a> {
                         hash(&services[id.0 as usize].key)
                     });
                 }
-                None => ranges.push(id),
+                None => ranges.entry((service.key.address, service.key.protocol)).or_default().push(id),
             }
         }
-        ranges.sort_by_key(|id| {
-            let key = services[id.0 as usize].key;
-            (key.ports.last - key.ports.first, key)
-        });
+        for ids in ranges.values_mut() {
+            ids.sort_by_key(|id| {
+                let key = services[id.0 as usize].key;
+                (key.ports.last - key.ports.first, key)
+            });
+        }
         let vips = services.iter().filter(|s| s.is_live()).map(|service| service.key.address).collect();
         Ok(ForwardingState { generation, hash_key: self.previous.hash_key, services, index, ranges, vips })
     }
@@ -213,7 +217,7 @@ impl<'a> Builder<'a> {
             }
             None => match slots.reusable.next() {
                 Some(slot) => (slot, (reals[slot].epoch + 1) & 0xf, fresh(), Arc::default()),
-                None if reals.len() < MAX_IDS => (reals.len(), 0, fresh(), Arc::default()),
+                None if reals.len() < MAX_SLOTS => (reals.len(), 0, fresh(), Arc::default()),
                 None => return Err(BuildError::TooManyReals(key)),
             },
         };

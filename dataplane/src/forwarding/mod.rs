@@ -8,7 +8,7 @@ pub mod builder;
 pub mod real;
 pub mod service;
 
-use hashbrown::{HashSet, HashTable};
+use hashbrown::{HashMap, HashSet, HashTable};
 
 pub use builder::{BuildError, Builder, RealSpec, ServiceSpec};
 pub use real::{Path, Real, RealState, Thresholds};
@@ -16,7 +16,7 @@ pub use service::{NoReal, OnFailure, Options, Persistence, Ports, Service, Servi
 
 use crate::hash::HashKey;
 pub use crate::id::{RealSlot, ServiceId};
-use crate::packet::{Address, Packet};
+use crate::packet::{Address, Packet, Protocol};
 
 /// What workers read. Built by [`Builder`] alone.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ pub struct ForwardingState {
     services: Vec<Service>,
     /// Ids of the live services with one port, by the hash of their keys.
     index: HashTable<ServiceId>,
-    /// The others, in the order in which they are asked: narrow ranges before wide ones.
-    ranges: Vec<ServiceId>,
+    /// The others, by VIP, in the order in which they are asked: narrow ranges before wide ones.
+    ranges: HashMap<(Address, Protocol), Vec<ServiceId>>,
     /// The VIPs of the live services.
     vips: HashSet<Address>,
 }
@@ -41,7 +41,7 @@ impl ForwardingState {
             hash_key,
             services: Vec::new(),
             index: HashTable::new(),
-            ranges: Vec::new(),
+            ranges: HashMap::new(),
             vips: HashSet::new(),
         }
     }
@@ -66,7 +66,10 @@ impl ForwardingState {
             key.address == address && key.protocol == protocol && key.ports.contains(port)
         };
         let hash = ServiceKey::hash(address, port, protocol);
-        self.index.find(hash, is_for).or_else(|| self.ranges.iter().find(|id| is_for(id))).copied()
+        self.index
+            .find(hash, is_for)
+            .or_else(|| self.ranges_of(address, protocol).iter().find(|id| is_for(id)))
+            .copied()
     }
 
     /// The live service with this key.
@@ -76,9 +79,16 @@ impl ForwardingState {
                 let hash = ServiceKey::hash(key.address, port, key.protocol);
                 self.index.find(hash, |id| self.services[id.0 as usize].key() == key)
             }
-            None => self.ranges.iter().find(|id| self.services[id.0 as usize].key() == key),
+            None => self
+                .ranges_of(key.address, key.protocol)
+                .iter()
+                .find(|id| self.services[id.0 as usize].key() == key),
         };
         id.copied()
+    }
+
+    fn ranges_of(&self, address: Address, protocol: Protocol) -> &[ServiceId] {
+        self.ranges.get(&(address, protocol)).map_or(&[], Vec::as_slice)
     }
 
     /// Whether `address` is the VIP of a live service.

@@ -76,7 +76,7 @@ pub struct Options {
     pub no_real: NoReal,
     /// How long silent flows are remembered.
     pub timeouts: Timeouts,
-    /// A TCP flow begins with a SYN: what comes from the middle of an unknown connection is dropped (IPVS without
+    /// A TCP flow begins with a SYN: what comes from the middle of an unknown connection gets a RST (IPVS without
     /// `sloppy_tcp`). Otherwise it goes where the hash says, which is how connections survive a change of director.
     pub strict: bool,
     /// The TTL stays as it is. Loops of misconfigured directors then never end.

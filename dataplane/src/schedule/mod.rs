@@ -219,6 +219,21 @@ impl Scheduler {
         (owner.weight > 0).then_some(owner.slot)
     }
 
+    /// Some real server with a weight, the same for a flow whatever the load and the history: for one that cannot be
+    /// remembered, under a policy that would send each of its packets elsewhere. Weighted rendezvous hashing (Thaler
+    /// and Ravishankar, 1998; the weights as by Schindelhauer and Schomaker, 2005): when a real server goes, the flows
+    /// of the others stay.
+    pub fn scatter(&self, question: &Question) -> Option<u16> {
+        let score = |candidate: &Candidate| {
+            let hash = HashKey([question.hash, question.hash]).endpoint(candidate.address, 0, 0);
+            // Uniform in (0, 1].
+            let uniform = ((hash >> 11) + 1) as f64 / (1u64 << 53) as f64;
+            f64::from(candidate.weight) / -uniform.ln().min(-f64::MIN_POSITIVE)
+        };
+        let willing = self.candidates.iter().filter(|candidate| candidate.weight > 0);
+        willing.max_by(|a, b| score(a).total_cmp(&score(b))).map(|candidate| candidate.slot)
+    }
+
     /// The policy.
     pub fn policy(&self) -> Policy {
         self.policy

@@ -24,6 +24,7 @@ mod publish;
 mod ranges;
 mod readme;
 mod rig;
+mod room;
 mod schedulers;
 mod shares;
 mod source;

@@ -227,6 +227,19 @@ fn one_packet(report: &mut Report, typed: &file::Service, protocol: Option<Proto
         report.error(asked.span(), PATH, message, "take out one of the two: one_packet or persistence");
         good = false;
     }
+    if let Some(upper) = typed.real.iter().find_map(|real| real.get_ref().upper.as_ref()) {
+        let message = "nothing is remembered of one-packet flows, so this threshold is never reached";
+        report.warning(upper.span(), "service.real.upper", message, "take it out, or one_packet");
+    }
+    let by_load = ["lc", "wlc", "sed", "nq", "ovf", "lblc", "lblcr", "twos"];
+    if let Some(name) = typed.scheduler.as_ref().filter(|name| by_load.contains(&name.get_ref().as_str())) {
+        let message = format!(
+            "{} goes by the flows that real servers have, and one-packet flows are not remembered",
+            quote(name.get_ref())
+        );
+        let help = "choose scheduler = \"rr\" or \"wrr\" (or maglev: by the flow)";
+        report.warning(name.span(), "service.scheduler", message, help);
+    }
     good.then_some(true)
 }
 
@@ -260,11 +273,26 @@ fn slow_start(
     const PATH: &str = "service.slow_start";
     let Some(text) = &typed.slow_start else { return Some(None) };
     let duration = value::duration(report, text, PATH, SHORTEST..=LONGEST_START);
-    if let Some(scheduler @ (Scheduler::Rr | Scheduler::Lc | Scheduler::Dh)) = scheduler {
-        let message = format!("the scheduler {scheduler} knows no weights, so it cannot start slowly");
+    if let Some(
+        scheduler @ (Scheduler::Rr
+        | Scheduler::Lc
+        | Scheduler::Dh
+        | Scheduler::Sh(_)
+        | Scheduler::Mh(_)
+        | Scheduler::Fo),
+    ) = scheduler
+    {
+        let message = match scheduler {
+            Scheduler::Sh(_) | Scheduler::Mh(_) => {
+                format!("with {scheduler} each step of a weight moves clients between all real servers")
+            }
+            Scheduler::Fo => "fo gives all to one real server, so none can start slowly".to_owned(),
+            _ => format!("the scheduler {scheduler} knows no weights, so it cannot start slowly"),
+        };
         let help = match scheduler {
             Scheduler::Rr => "choose scheduler = \"wrr\", or take slow_start out",
             Scheduler::Lc => "choose scheduler = \"wlc\", or take slow_start out",
+            Scheduler::Sh(_) | Scheduler::Mh(_) => "choose scheduler = \"maglev\", or take slow_start out",
             _ => "choose another scheduler, or take slow_start out",
         };
         report.error(text.span(), PATH, message, help);

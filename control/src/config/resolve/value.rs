@@ -129,7 +129,7 @@ fn parse_percent(text: &str) -> Option<u16> {
     if !digits(whole) || !digits(tenths) || tenths.len() != 1 {
         return None;
     }
-    let share = whole.parse::<u16>().ok()?.checked_mul(10)? + tenths.parse::<u16>().ok()?;
+    let share = whole.parse::<u16>().ok()?.checked_mul(10)?.checked_add(tenths.parse().ok()?)?;
     (1..=1000).contains(&share).then_some(share)
 }
 
