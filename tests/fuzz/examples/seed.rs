@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let golden = golden(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../dataplane/tests/golden")))?;
     write(&out.join("pcap"), captures(&well_formed()))?;
     write(&out.join("frame"), frames(&golden, &well_formed()))?;
+    write(&out.join("fragments"), datagrams())?;
     Ok(())
 }
 
@@ -37,8 +38,11 @@ fn write(folder: &Path, inputs: Vec<Vec<u8>>) -> std::io::Result<()> {
 /// The frames of the golden cases.
 fn golden(folder: &Path) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
     let mut frames = Vec::new();
-    for case in fs::read_dir(folder)? {
-        let text = fs::read_to_string(case?.path())?;
+    let mut cases =
+        fs::read_dir(folder)?.map(|case| case.map(|case| case.path())).collect::<Result<Vec<_>, _>>()?;
+    cases.sort();
+    for case in cases {
+        let text = fs::read_to_string(case)?;
         let (mut frame, mut is_frame) = (Vec::new(), false);
         for line in text.lines() {
             let line = line.split('#').next().unwrap_or_default();
@@ -134,9 +138,23 @@ fn arrive(how: u8, frame: &[u8]) -> Vec<u8> {
 /// Each frame alone, on either port; conversations; and all that can happen to them.
 fn frames(golden: &[Vec<u8>], well_formed: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
-    for (n, frame) in golden.iter().enumerate() {
-        // Not repaired.
-        all.push([head(0, 0), arrive(0b0100 | (n as u8 & 1) << 1, frame)].concat());
+    // All golden frames as they are, for services that say something and for some that do not, on either port.
+    for (treatment, port) in [(0, 0), (0, 1), (0x40, 1), (0x80, 0)] {
+        let arrivals = golden.iter().flat_map(|frame| arrive(0b0100 | port << 1, frame));
+        all.push(head(treatment, 0).into_iter().chain(arrivals).collect());
+    }
+    // Conversations, and packets as long as the ways to the real servers take, one byte less and one more.
+    let mut lengths = Vec::new();
+    for length in [600, 1500] {
+        for payload in (length - 29)..=(length - 27) {
+            for n in 0..8 {
+                lengths.push(Craft { payload: vec![n as u8; payload], ..Craft::udp(n) }.bytes());
+            }
+        }
+    }
+    for (port, frames) in [(0, well_formed), (1, well_formed), (1, &lengths)] {
+        let arrivals = frames.iter().flat_map(|frame| arrive(port << 1, frame));
+        all.push(head(0, 0).into_iter().chain(arrivals).collect());
     }
     for treatment in 0..64u8 {
         let flags = treatment.wrapping_mul(37);
@@ -155,5 +173,34 @@ fn frames(golden: &[Vec<u8>], well_formed: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut input = head(1, 0);
     well_formed[28..].iter().rev().for_each(|frame| input.extend(arrive(0, frame)));
     all.push(input);
+    all
+}
+
+/// Fragments in order, in no order, too early, too late, and of datagrams nobody knows.
+fn datagrams() -> Vec<Vec<u8>> {
+    // Pauses of 1, 7, 50, 199, 200, 10,000, 29,000 and 31,000 ms: operation 5.
+    let [pause_200, pause_29_000] = [5 | 4 << 3, 5 | 6 << 3];
+    let (here, elsewhere) = (0, 1 << 3);
+    // Bits 4 and 5: which piece.
+    let (first, second, last) = (0, 0x10, 0x30);
+    let mut all = Vec::new();
+    for datagram in 0..16u8 {
+        for options in [0, 5] {
+            let [first, second, last] = [first, second, last].map(|piece| piece | datagram);
+            // As long as the first one is remembered, and after that.
+            let mut input = vec![options, here, first, here, second, elsewhere, second, pause_29_000];
+            for _ in 0..6 {
+                input.extend([here, second, elsewhere, last, pause_200]);
+            }
+            input.extend([here, first, here, last]);
+            all.push(input);
+            // The first one last: just in time, and too late.
+            let late = [5 | 3 << 3, here, first, elsewhere, last];
+            all.push([&[options, here, second, elsewhere, last][..], &late].concat());
+            all.push([&[options, here, second, elsewhere, last, 5][..], &late].concat());
+        }
+    }
+    // More than can wait.
+    all.push(vec![0, 7, 62, here, second, here, last, here, last, here, first, pause_200, 7, 3]);
     all
 }
