@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use shunt_dataplane::clock::Tick;
-use shunt_dataplane::flow::table::{Inserted, Victim};
+use shunt_dataplane::flow::table::{Aged, Inserted, Victim};
 use shunt_dataplane::flow::{Capacity, Flow, FlowKey, FlowState, FlowTable};
 use shunt_dataplane::forwarding::{RealSlot, ServiceId};
 use shunt_dataplane::packet::Address;
@@ -147,7 +147,10 @@ impl Run {
     fn age(&mut self, buckets: usize) {
         let (model, moment) = (&mut self.model, self.now);
         let now = Tick::new((moment % (1 << 24)) as u32);
-        self.table.age(buckets, now, |key, flow| {
+        self.table.age(buckets, now, |key, flow, aged| {
+            if aged == Aged::Alive {
+                return;
+            }
             let known = model.remove(&key).unwrap_or_else(|| panic!("{key:?} was not there"));
             assert_eq!(known.flow, flow);
             assert!(known.expires <= moment, "{key:?} was forgotten too soon");
