@@ -388,6 +388,15 @@ fn service() -> impl Strategy<Value = VirtualService> {
             false => IpAddr::V4(Ipv4Addr::new(192, 0, 2, host)),
         };
         let one_packet = one_packet && protocol == Protocol::Udp;
+        let can_start_slowly = !matches!(
+            scheduler,
+            Scheduler::Rr
+                | Scheduler::Lc
+                | Scheduler::Dh
+                | Scheduler::Sh(_)
+                | Scheduler::Mh(_)
+                | Scheduler::Fo
+        );
         VirtualService {
             key: ServiceKey { vip: address(0), protocol, ports },
             scheduler,
@@ -400,7 +409,7 @@ fn service() -> impl Strategy<Value = VirtualService> {
             strict,
             keep_ttl,
             table_share,
-            slow_start: slow_start.map(Duration::from_millis),
+            slow_start: slow_start.map(Duration::from_millis).filter(|_| can_start_slowly),
             timeouts,
             check: checks.0,
             passive: checks.1.filter(|_| protocol == Protocol::Tcp),
