@@ -135,8 +135,7 @@ impl<P: Port> Worker<P> {
             return 0;
         }
         self.stats.bursts.add(1);
-        self.stats.rx_frames.add(received as u64);
-        self.stats.rx_bytes.add(self.burst.iter().map(|frame| frame.as_ref().len() as u64).sum());
+        let bytes = self.burst.iter().map(|frame| frame.as_ref().len() as u64).sum();
         self.director.direct(state, &mut self.burst, *complete_checksums, tick, &mut self.verdicts);
         for (frame, &verdict) in self.burst.drain(..).zip(&self.verdicts) {
             let port = match verdict {
@@ -167,6 +166,9 @@ impl<P: Port> Worker<P> {
             };
             self.ports[port].port.transmit(frame);
         }
+        // Last: whoever sees a frame counted as received sees what became of it.
+        self.stats.rx_frames.add(received as u64);
+        self.stats.rx_bytes.add(bytes);
         received
     }
 
