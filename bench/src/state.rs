@@ -32,6 +32,7 @@ pub fn state() -> ForwardingState {
         share: 1,
         thresholds: Thresholds::default(),
         healthy: true,
+        keeps_flows: false,
         path: Some(Path { header: header(n), port: PortId(0), mtu: 1500, vlan: Vlan::Keep }),
     };
     let mut specs: Vec<ServiceSpec> =

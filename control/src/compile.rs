@@ -159,6 +159,7 @@ impl Inputs<'_> {
                 share,
                 thresholds: real.thresholds,
                 healthy: self.standing(service, real).is_up(),
+                keeps_flows: real.inhibit,
                 path: self.path(real),
             })
             .collect();
@@ -195,7 +196,7 @@ impl Inputs<'_> {
 
     /// How a real server stands.
     pub fn standing(&self, service: &VirtualService, real: &RealServer) -> Standing {
-        match (self.standing_but_for_clients(service, real), self.passive.out(&(service.key, real.address))) {
+        match (self.standing_but_for_clients(real), self.passive.out(&(service.key, real.address))) {
             (Standing::Up, Some(out)) => Standing::Down(out.reason.clone()),
             (standing, _) => standing,
         }
@@ -203,7 +204,7 @@ impl Inputs<'_> {
 
     /// How a real server stands, whatever its clients see. The causes are asked in the order in which one explains
     /// the next.
-    pub fn standing_but_for_clients(&self, service: &VirtualService, real: &RealServer) -> Standing {
+    pub fn standing_but_for_clients(&self, real: &RealServer) -> Standing {
         let Some((_, surveyed)) = self.survey.way(real) else {
             return Standing::Down("the way to it is not known".into());
         };
@@ -222,25 +223,32 @@ impl Inputs<'_> {
                 return Standing::Down(format!("does not answer {asked} on {}", link.name));
             }
         }
-        let Some(check) = &service.check else { return Standing::Up };
-        let key = CheckKey { address: real.address, check: check.clone() };
-        match self.health.status(&key) {
-            Status::Up => Standing::Up,
-            Status::Unknown => Standing::Waiting("its first check is under way"),
-            Status::Down => {
-                let error = self.health.health(&key).and_then(|health| health.last_error());
-                Standing::Down(format!("check failed: {}", error.unwrap_or("no answer")))
+        self.checked(real)
+    }
+
+    /// What its checks say. One that fails is enough; which one is told.
+    fn checked(&self, real: &RealServer) -> Standing {
+        let mut standing = Standing::Up;
+        for check in &real.checks {
+            let key = CheckKey { address: real.address, check: check.clone() };
+            match self.health.status(&key) {
+                Status::Up => {}
+                Status::Unknown => standing = Standing::Waiting("its first check is under way"),
+                Status::Down => {
+                    let error = self.health.health(&key).and_then(|health| health.last_error());
+                    return Standing::Down(format!("check failed: {}", error.unwrap_or("no answer")));
+                }
             }
         }
+        standing
     }
 }
 
 /// The checks a model asks for.
 pub fn checks(model: &Model) -> impl Iterator<Item = CheckKey> + '_ {
-    model.services.iter().flat_map(|service| {
-        service.check.iter().flat_map(|check| {
-            service.reals.iter().map(|real| CheckKey { address: real.address, check: check.clone() })
-        })
+    let reals = model.services.iter().flat_map(|service| &service.reals);
+    reals.flat_map(|real| {
+        real.checks.iter().map(|check| CheckKey { address: real.address, check: check.clone() })
     })
 }
 
@@ -266,7 +274,7 @@ pub fn neighbors_at<'a>(
 mod tests {
     use super::*;
     use crate::health::{Facts, Health};
-    use crate::model::{HashFlags, HealthCheck, NoReal, OnFailure, Ports, Probe, Thresholds, Vlan};
+    use crate::model::{HashFlags, NoReal, OnFailure, Ports, Thresholds, Vlan};
     use crate::survey::Way;
     use shunt_dataplane::forwarding::RealState;
     use shunt_dataplane::hash::HashKey;
@@ -428,7 +436,7 @@ mod tests {
         assert_eq!(world.state(), RealState::Down);
         let inputs = world.inputs();
         let (service, real) = (&world.model.services[0], &world.model.services[0].reals[0]);
-        assert_eq!(inputs.standing_but_for_clients(service, real), Standing::Up);
+        assert_eq!(inputs.standing_but_for_clients(real), Standing::Up);
     }
 
     #[test]
@@ -544,11 +552,10 @@ mod tests {
         let mut world = World::new();
         let mut second = world.model.services[0].clone();
         second.key.vip = "192.0.2.11".parse().unwrap();
-        second.check = Some(HealthCheck { probe: Probe::Tcp { port: 80 }, ..second.check.unwrap() });
         world.model.services.push(second);
         let keys: std::collections::HashSet<_> = checks(&world.model).collect();
         assert_eq!(keys.len(), 1);
-        world.model.services[1].check.as_mut().unwrap().timeout = Duration::from_millis(7);
+        world.model.services[1].reals[0].checks[0].timing.timeout = Duration::from_millis(7);
         let keys: std::collections::HashSet<_> = checks(&world.model).collect();
         assert_eq!(keys.len(), 2);
     }

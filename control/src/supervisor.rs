@@ -361,7 +361,7 @@ impl Supervisor {
             let mut passive = self.passive.clone();
             changed |= passive.observe(now, &self.loaded.model, |service, real| {
                 let handshakes = compile::handshakes(inputs.compiled(self.plane.state(), service, real)?);
-                let is_up = real.weight > 0 && inputs.standing_but_for_clients(service, real).is_up();
+                let is_up = real.weight > 0 && inputs.standing_but_for_clients(real).is_up();
                 Some(ClientFacts { handshakes, is_up })
             });
             self.passive = passive;

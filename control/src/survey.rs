@@ -124,7 +124,7 @@ pub async fn survey(
             ways.insert((real.address, real.interface.clone()), way);
             // The check is the kernel's connection, and knows nothing of an interface or a MAC address named here.
             let is_fixed = real.mac.is_some() || real.interface.is_some();
-            if service.check.is_some()
+            if !real.checks.is_empty()
                 && is_fixed
                 && route::reach(netlink, real.address, None).await? == Reach::Unreachable
             {

@@ -199,7 +199,7 @@ impl Facts<'_> {
         let mut rows = Vec::new();
         let mut shown = HashMap::new();
         for key in crate::compile::checks(self.model()) {
-            let crate::model::Probe::Tcp { port } = key.check.probe;
+            let check = &key.check;
             // One check that several services share is one row.
             if shown.insert(key.clone(), ()).is_some() {
                 continue;
@@ -207,8 +207,8 @@ impl Facts<'_> {
             let health = self.inputs.health.health(&key);
             rows.push(json!({
                 "address": key.address,
-                "type": "tcp",
-                "port": port,
+                "type": check.probe.name(),
+                "port": check.probe.has_port().then_some(check.target.port),
                 "status": match self.inputs.health.status(&key) {
                     Status::Unknown => "unknown",
                     Status::Up => "up",

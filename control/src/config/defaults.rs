@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Passive, Timeouts};
+use crate::model::{Passive, Timeouts, Timing};
 
 /// Flows one worker remembers.
 pub const FLOWS_PER_WORKER: usize = 1 << 20;
@@ -42,3 +42,6 @@ pub const TIMEOUT: Duration = Duration::from_secs(1);
 pub const RISE: u32 = 1;
 /// Consecutive failures that bring it down.
 pub const FALL: u32 = 3;
+/// All of it together.
+pub const TIMING: Timing =
+    Timing { interval: INTERVAL, timeout: TIMEOUT, retry: None, rise: RISE, fall: FALL, warmup: None };

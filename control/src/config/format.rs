@@ -1,9 +1,6 @@
 //! Which format a file is in. Told by its content, not by its name: people pass `/etc/keepalived/keepalived.conf` and
 //! copies of it with any name.
 
-use super::error::{Fault, Severity};
-use super::source::Source;
-
 /// A format that a configuration can be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -60,17 +57,6 @@ impl Format {
         }
         Format::Native
     }
-}
-
-/// The one answer to a keepalived.conf until it can be read.
-pub(super) fn unsupported(source: &Source, line: usize) -> Fault {
-    let text = source.text();
-    let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
-    let width = text[start..].lines().next().map_or(0, str::len);
-    let message = "looks like a keepalived.conf; this version reads the native format".to_owned();
-    let help = "configs/README.md describes the native format, configs/minimal.toml is a file to start from";
-    let fault = source.fault(Severity::Error, start..start + width, "file", message);
-    Fault { help: Some(help.to_owned()), ..fault }
 }
 
 /// The line without comment (both formats have `#`, keepalived has `!` too) and surrounding blanks.

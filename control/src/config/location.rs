@@ -33,8 +33,10 @@ pub enum Place {
 /// From each thing of a model to where it was typed.
 #[derive(Debug, Clone)]
 pub struct Locations {
+    /// The file that was named, for what no line speaks of.
     source: Arc<Source>,
-    spans: HashMap<Place, Range<usize>>,
+    /// Which file, and which bytes of it: a keepalived.conf may include others.
+    spans: HashMap<Place, (Arc<Source>, Range<usize>)>,
 }
 
 impl Locations {
@@ -50,8 +52,8 @@ impl Locations {
 
     /// `FILE:LINE` of a place, for logs.
     pub fn describe(&self, place: &Place) -> Option<String> {
-        let span = self.spans.get(place)?;
-        Some(format!("{}:{}", self.source.name(), self.source.line(span.start)))
+        let (source, span) = self.spans.get(place)?;
+        Some(format!("{}:{}", source.name(), source.line(span.start)))
     }
 
     /// Locations in `source`, none yet.
@@ -61,14 +63,19 @@ impl Locations {
 
     /// Remembers where `place` was typed.
     pub(super) fn insert(&mut self, place: Place, span: Range<usize>) {
-        self.spans.insert(place, span);
+        self.insert_in(place, &self.source.clone(), span);
+    }
+
+    /// Remembers where `place` was typed, in a file that was included.
+    pub(super) fn insert_in(&mut self, place: Place, source: &Arc<Source>, span: Range<usize>) {
+        self.spans.insert(place, (source.clone(), span));
     }
 
     fn fault(&self, severity: Severity, place: &Place, message: String, help: String) -> Fault {
         let key = place.key();
         match self.spans.get(place) {
-            Some(span) => {
-                let fault = self.source.fault(severity, span.clone(), key, message);
+            Some((source, span)) => {
+                let fault = source.fault(severity, span.clone(), key, message);
                 Fault { help: Some(help), ..fault }
             }
             // A thing that no line of the file speaks of is still named by its key.

@@ -13,6 +13,7 @@ pub mod defaults;
 pub mod error;
 mod file;
 pub mod format;
+mod keepalived;
 mod keys;
 pub mod location;
 pub mod resolve;
@@ -55,6 +56,6 @@ fn load_source(source: Source) -> Result<Loaded, Faults> {
             let reading = file::read(&source);
             resolve::resolve(Arc::new(source), reading)
         }
-        Format::Keepalived { line } => Err(format::unsupported(&source, line).into()),
+        Format::Keepalived { .. } => keepalived::load(source),
     }
 }

@@ -12,8 +12,9 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::error::MOST_FAULTS;
 use super::*;
 use crate::model::{
-    Director, HashFlags, HealthCheck, Idle, Model, NoReal, OnFailure, Passive, Persistence, Ports, Probe,
-    Protocol, RealServer, Scheduler, ServiceKey, Thresholds, Timeouts, VirtualService, Vlan,
+    Director, HashFlags, HealthCheck, Hooks, Idle, Model, NoReal, Notify, OnFailure, Passive, Persistence,
+    Ports, Probe, Protocol, Quorum, RealServer, Scheduler, Scripts, ServiceKey, Thresholds, Timeouts, Timing,
+    VipCheck, VirtualService, Vlan,
 };
 
 const DEMO: &str = include_str!("../../../configs/demo.toml");
@@ -37,7 +38,7 @@ fn the_reference_file_says_what_leaving_everything_out_means() {
 fn a_short_interval_shortens_the_default_timeout() {
     let check = "[service.check]\ntype = \"tcp\"\ninterval = \"500ms\"\n[[service.real]]";
     let loaded = parse("minimal.toml", &MINIMAL.replace("[[service.real]]", check)).unwrap();
-    assert_eq!(loaded.model.services[0].check.as_ref().unwrap().timeout, Duration::from_millis(500));
+    assert_eq!(loaded.model.services[0].reals[0].checks[0].timing.timeout, Duration::from_millis(500));
 }
 
 #[test]
@@ -301,7 +302,7 @@ fn model() -> impl Strategy<Value = Model> {
                 service
             })
             .collect();
-        Model { director, services }
+        Model { director, services, scripts: Scripts::default(), notify: Notify::default() }
     })
 }
 
@@ -313,6 +314,7 @@ fn director() -> impl Strategy<Value = Director> {
     let rest = (8..=16u32, any::<[u64; 2]>(), idle, timeouts());
     (interfaces, btree_set(0..8192usize, 0..4), flows, rates, rest).prop_map(
         |(interfaces, cores, flows, rates, (frames, hash_key, idle, timeouts))| Director {
+            auto_interfaces: false,
             interfaces: interfaces.into_iter().collect(),
             cores: cores.into_iter().collect(),
             flows_per_worker: flows.0,
@@ -411,13 +413,21 @@ fn service() -> impl Strategy<Value = VirtualService> {
             table_share,
             slow_start: slow_start.map(Duration::from_millis).filter(|_| can_start_slowly),
             timeouts,
-            check: checks.0,
+            vip_check: if checks.0.is_some() && !reals.is_empty() {
+                VipCheck::Decides
+            } else {
+                VipCheck::Off
+            },
             passive: checks.1.filter(|_| protocol == Protocol::Tcp),
+            quorum: Quorum::default(),
+            omega: false,
+            group: None,
             reals: reals
                 .into_iter()
                 .map(|(host, real)| RealServer {
                     address: address(host),
                     mtu: real.mtu.map(|mtu| if is_ipv6 { mtu.max(1280) } else { mtu }),
+                    checks: checks.0.iter().cloned().collect(),
                     ..real
                 })
                 .collect(),
@@ -442,6 +452,9 @@ fn real() -> impl Strategy<Value = RealServer> {
             mac,
             interface: (named || mac.is_some()).then(String::new),
             mtu,
+            checks: Vec::new(),
+            inhibit: false,
+            hooks: Hooks::default(),
         })
 }
 
@@ -459,12 +472,13 @@ fn passive() -> impl Strategy<Value = Passive> {
 fn check() -> impl Strategy<Value = HealthCheck> {
     let times = (10..=3_600_000u64).prop_flat_map(|interval| (Just(interval), 1..=interval));
     (times, 1..=1000u32, 1..=1000u32, 1..=u16::MAX).prop_map(|((interval, timeout), rise, fall, port)| {
-        HealthCheck {
-            probe: Probe::Tcp { port },
+        let timing = Timing {
             interval: Duration::from_millis(interval),
             timeout: Duration::from_millis(timeout),
             rise,
             fall,
-        }
+            ..defaults::TIMING
+        };
+        HealthCheck { timing, ..HealthCheck::new(Probe::Tcp, port) }
     })
 }

@@ -7,7 +7,7 @@ use shunt_dataplane::packet::MacAddress;
 
 use super::resolve::spell as duration;
 use crate::model::{
-    Director, HashFlags, HealthCheck, Idle, Model, NoReal, OnFailure, Passive, Probe, RealServer, Scheduler,
+    Director, HashFlags, HealthCheck, Idle, Model, NoReal, OnFailure, Passive, RealServer, Scheduler,
     Timeouts, VirtualService, Vlan, percent, ports,
 };
 
@@ -75,7 +75,8 @@ fn virtual_service(text: &mut String, service: &VirtualService) {
         line(text, &format!("slow_start = \"{}\"", duration(slow_start)));
     }
     timeouts(text, "service", &service.timeouts);
-    if let Some(check) = &service.check {
+    // The checks of all real servers are one table: what the native format can say so far.
+    if let Some(check) = service.reals.iter().flat_map(|real| &real.checks).next() {
         health_check(text, check);
     }
     if let Some(rule) = &service.passive {
@@ -149,16 +150,12 @@ fn real_server(text: &mut String, real: &RealServer) {
 
 fn health_check(text: &mut String, check: &HealthCheck) {
     line(text, "\n[service.check]");
-    match check.probe {
-        Probe::Tcp { port } => {
-            line(text, "type = \"tcp\"");
-            line(text, &format!("port = {port}"));
-        }
-    }
-    line(text, &format!("interval = \"{}\"", duration(check.interval)));
-    line(text, &format!("timeout = \"{}\"", duration(check.timeout)));
-    line(text, &format!("rise = {}", check.rise));
-    line(text, &format!("fall = {}", check.fall));
+    line(text, &format!("type = \"{}\"", check.probe));
+    line(text, &format!("port = {}", check.target.port));
+    line(text, &format!("interval = \"{}\"", duration(check.timing.interval)));
+    line(text, &format!("timeout = \"{}\"", duration(check.timing.timeout)));
+    line(text, &format!("rise = {}", check.timing.rise));
+    line(text, &format!("fall = {}", check.timing.fall));
 }
 
 fn string(value: &str) -> String {

@@ -10,6 +10,7 @@
 
 mod passive;
 mod runner;
+mod script;
 mod state;
 mod tcp;
 
@@ -38,6 +39,22 @@ pub struct HealthView {
     checks: HashMap<CheckKey, Health>,
 }
 
+/// A probe that succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Success {
+    /// What it says of the real server's weight.
+    pub weight: Option<Weight>,
+}
+
+/// What a check says of the weight of its real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// It is this, whatever is configured.
+    Set(u16),
+    /// This is added to what is configured.
+    Add(i32),
+}
+
 /// Why a probe failed, in words for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -63,6 +80,9 @@ pub enum Failure {
     /// The director is short of something; this is not a result.
     #[error("the director could not probe: {0}")]
     Inconclusive(io::Error),
+    /// It answers, but not what it should.
+    #[error("{0}")]
+    Wrong(String),
     /// Anything else the kernel answered.
     #[error("{0}")]
     Other(io::Error),

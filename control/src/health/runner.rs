@@ -20,7 +20,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{CheckKey, Failure, Health, HealthView, Status, tcp};
+use super::{CheckKey, Failure, Health, HealthView, Status, Success, tcp};
 use crate::model::Probe;
 
 /// Checks that start together start within this: a burst of connections, but no wait anyone notices.
@@ -63,7 +63,7 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-type ProbeResult = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+type ProbeResult = Pin<Box<dyn Future<Output = Result<Success, Failure>> + Send>>;
 type Prober = fn(CheckKey) -> ProbeResult;
 
 impl<E: From<Event> + Send + 'static> Runner<E> {
@@ -95,11 +95,17 @@ impl<E: From<Event> + Send + 'static> Runner<E> {
             if !self.checks.contains_key(&key) {
                 let health = stopped
                     .iter()
-                    .find(|(old, _)| old.address == key.address && old.check.probe == key.check.probe)
-                    .map(|(_, old)| old.snapshot().with_thresholds(key.check.rise, key.check.fall))
+                    .find(|(old, _)| {
+                        old.address == key.address
+                            && old.check.probe == key.check.probe
+                            && old.check.target == key.check.target
+                    })
+                    .map(|(_, old)| {
+                        old.snapshot().with_thresholds(key.check.timing.rise, key.check.timing.fall)
+                    })
                     .unwrap_or_else(|| match is_up(&key) {
-                        true => Health::assumed_up(key.check.rise, key.check.fall),
-                        false => Health::new(key.check.rise, key.check.fall),
+                        true => Health::assumed_up(key.check.timing.rise, key.check.timing.fall),
+                        false => Health::new(key.check.timing.rise, key.check.timing.fall),
                     });
                 let running = self.start(key.clone(), health);
                 self.checks.insert(key, running);
@@ -149,7 +155,7 @@ async fn run<E: From<Event>>(
     events: UnboundedSender<E>,
     worst_lateness: Arc<AtomicU64>,
 ) {
-    let interval = key.check.interval.max(Duration::from_millis(1));
+    let interval = key.check.timing.interval.max(Duration::from_millis(1));
     let mut due = Instant::now() + offset(&key);
     loop {
         tokio::time::sleep_until(due).await;
@@ -165,10 +171,10 @@ async fn run<E: From<Event>>(
     }
 }
 
-fn record(key: &CheckKey, health: &Mutex<Health>, result: Result<(), Failure>) -> Option<Event> {
+fn record(key: &CheckKey, health: &Mutex<Health>, result: Result<Success, Failure>) -> Option<Event> {
     let mut health = health.lock().expect("no holder of this lock panics");
     let reason = match result {
-        Ok(()) => None,
+        Ok(_) => None,
         Err(failure) if failure.counts() => Some(failure.to_string()),
         Err(failure) => {
             tracing::warn!(address = %key.address, %failure, "a health check has no result");
@@ -186,15 +192,18 @@ fn record(key: &CheckKey, health: &Mutex<Health>, result: Result<(), Failure>) -
     }
 }
 
-async fn probe(key: CheckKey) -> Result<(), Failure> {
+async fn probe(key: CheckKey) -> Result<Success, Failure> {
+    let target = &key.check.target;
+    let to = SocketAddr::new(target.address.unwrap_or(key.address), target.port);
     match key.check.probe {
-        Probe::Tcp { port } => tcp::probe(SocketAddr::new(key.address, port), key.check.timeout).await,
+        Probe::Tcp => tcp::probe(to, key.check.timing.timeout).await.map(|()| Success::default()),
+        _ => Err(Failure::Inconclusive(std::io::Error::other("this kind of check is not made yet"))),
     }
 }
 
 /// When the first probe starts. The same for the same check, so that two runs can be compared.
 fn offset(key: &CheckKey) -> Duration {
-    let spread = SPREAD.min(key.check.interval / 10);
+    let spread = SPREAD.min(key.check.timing.interval / 10);
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     spread.mul_f64((hasher.finish() >> 32) as f64 / f64::from(u32::MAX))

@@ -8,19 +8,19 @@ use socket2::{Domain, Socket, Type};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::model::HealthCheck;
+use crate::model::{HealthCheck, Timing};
 
 const INTERVAL: Duration = Duration::from_millis(40);
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn key(address: &str, port: u16) -> CheckKey {
-    let check = HealthCheck {
-        probe: Probe::Tcp { port },
+    let timing = Timing {
         interval: INTERVAL,
         timeout: Duration::from_secs(1),
-        rise: 1,
         fall: 2,
+        ..crate::config::defaults::TIMING
     };
+    let check = HealthCheck { timing, ..HealthCheck::new(Probe::Tcp, port) };
     CheckKey { address: address.parse().unwrap(), check }
 }
 
@@ -40,10 +40,9 @@ fn starts(address: IpAddr) -> Vec<Instant> {
 fn pretend(key: CheckKey) -> ProbeResult {
     Box::pin(async move {
         STARTS.lock().unwrap().entry(key.address).or_default().push(Instant::now());
-        let Probe::Tcp { port } = key.check.probe;
-        tokio::time::sleep(Duration::from_millis(port.into())).await;
+        tokio::time::sleep(Duration::from_millis(key.check.target.port.into())).await;
         match key.address {
-            IpAddr::V4(address) if address.octets()[3] % 2 == 1 => Ok(()),
+            IpAddr::V4(address) if address.octets()[3] % 2 == 1 => Ok(Success::default()),
             _ => Err(Failure::Refused),
         }
     })
@@ -120,7 +119,7 @@ fn a_check_with_other_times_starts_with_the_status_it_had() {
         runner.set([before.clone()]);
         inbox.recv().await.unwrap();
         let mut after = before.clone();
-        after.check.interval *= 2;
+        after.check.timing.interval *= 2;
         runner.set([after.clone()]);
         assert_eq!(runner.view().status(&after), Status::Up);
     });
@@ -172,7 +171,7 @@ fn a_server_that_closes_is_failing_first_then_down_and_up_again_when_it_is_back(
 fn a_result_that_says_nothing_about_the_server_changes_nothing() {
     let check = key("192.0.2.11", 0);
     let health = Mutex::new(Health::new(1, 1));
-    record(&check, &health, Ok(()));
+    record(&check, &health, Ok(Success::default()));
     let short = Failure::Inconclusive(std::io::Error::from_raw_os_error(libc::EMFILE));
     assert_eq!(record(&check, &health, Err(short)), None);
     let health = health.into_inner().unwrap();
@@ -185,7 +184,7 @@ fn starts_are_spread_over_a_tenth_of_the_interval_and_100_ms_at_most() {
     let mut check = key("192.0.2.13", 80);
     let offsets: BTreeSet<Duration> = (1..=200).map(|port| offset(&key("192.0.2.13", port))).collect();
     assert!(offsets.len() > 150 && *offsets.last().unwrap() <= INTERVAL / 10);
-    check.check.interval = Duration::from_secs(60);
+    check.check.timing.interval = Duration::from_secs(60);
     assert!(offset(&check) <= SPREAD);
     assert_eq!(offset(&check), offset(&check));
 }
@@ -204,7 +203,7 @@ fn a_thousand_checks_a_second_start_in_time() {
         let mut runner = Runner::new(events);
         runner.set((0..1000u32).map(|n| {
             let mut check = key(&format!("127.1.{}.{}", n / 250, 1 + n % 250), port);
-            check.check.interval = Duration::from_secs(1);
+            check.check.timing.interval = Duration::from_secs(1);
             check
         }));
         for _ in 0..1000 {

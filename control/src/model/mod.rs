@@ -6,16 +6,25 @@
 //!   ports in a range and anything in "any"; a real server occurs once in a service;
 //! - a service has one address family; a real server is never one of the VIPs; no address is link-local or
 //!   IPv4-mapped;
-//! - `interfaces` is not empty and has no duplicates; the interface of a real server is one of them;
-//! - a check's timeout is at most its interval, its rise and fall are at least 1, ports are not 0;
+//! - `interfaces` has no duplicates and is not empty, unless `auto_interfaces` fills it at the survey; the interface
+//!   of a real server is one of them;
+//! - a check's rise and fall are at least 1, its port is not 0 if its probe has one;
+//! - a quorum is at least 1 and at most the sum of the weights;
 //! - one-packet scheduling is for UDP and without persistence, passive health for TCP;
 //! - a lower threshold is at most the upper one, and 0 if that is 0.
 
+mod check;
+mod notify;
 mod service;
 
+pub use check::{
+    Dns, FileCheck, HealthCheck, Http, HttpVersion, Pattern, Probe, Request, Script, Smtp, Start, Target,
+    Timing, Tls, Udp, Verify,
+};
+pub use notify::{Command, Hooks, Mail, MailServer, Notify, Pipe, Scripts, User};
 pub use service::{
-    HashFlags, HealthCheck, NoReal, OnFailure, Passive, Persistence, Ports, Probe, Protocol, RealServer,
-    Scheduler, ServiceKey, Thresholds, Timeouts, VirtualService, Vlan, percent, ports,
+    HashFlags, NoReal, OnFailure, Passive, Persistence, Ports, Protocol, Quorum, RealServer, Scheduler,
+    ServiceKey, Sorry, Thresholds, Timeouts, VipCheck, VirtualService, Vlan, percent, ports,
 };
 
 /// Everything one configuration says.
@@ -25,6 +34,10 @@ pub struct Model {
     pub director: Director,
     /// The virtual services, in the order of the file.
     pub services: Vec<VirtualService>,
+    /// Rules for all programs that shunt runs.
+    pub scripts: Scripts,
+    /// Who is told when real servers and services come and go.
+    pub notify: Notify,
 }
 
 /// Settings of the director itself.
@@ -32,6 +45,9 @@ pub struct Model {
 pub struct Director {
     /// Interfaces frames come in on and leave by, in the order of the file.
     pub interfaces: Vec<String>,
+    /// Frames also come in on the interfaces that the routes to the real servers lead to: `"auto"` among the
+    /// interfaces, and every keepalived.conf.
+    pub auto_interfaces: bool,
     /// Core of worker 0, 1, ...; empty: the last core downwards.
     pub cores: Vec<usize>,
     /// IPv4 flows one worker remembers (rounded up to a power of two).

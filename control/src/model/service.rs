@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::{HealthCheck, Hooks};
+
 pub use shunt_dataplane::forwarding::{NoReal, OnFailure, Ports, Thresholds};
 pub use shunt_dataplane::rewrite::Vlan;
 pub use shunt_dataplane::schedule::{HashFlags, Policy as Scheduler};
@@ -56,8 +58,14 @@ pub struct VirtualService {
     pub slow_start: Option<Duration>,
     /// How long silent flows are remembered.
     pub timeouts: Timeouts,
-    /// Active check of each real server; none: a real server is up while its MAC address is known.
-    pub check: Option<HealthCheck>,
+    /// What becomes of checks through the VIP.
+    pub vip_check: VipCheck,
+    /// When it has enough real servers.
+    pub quorum: Quorum,
+    /// When shunt ends, real servers and services that are up are told of as down (`omega`).
+    pub omega: bool,
+    /// The `virtual_server_group` it is an entry of: its entries are one service to whoever is told.
+    pub group: Option<String>,
     /// When a real server that fails for its clients is taken out; none: it is only counted.
     pub passive: Option<Passive>,
     /// The real servers, in the order of the file.
@@ -107,31 +115,47 @@ pub struct RealServer {
     pub interface: Option<String>,
     /// Longest IP packet that reaches it, bytes; none: as the kernel's route says.
     pub mtu: Option<u16>,
+    /// It is up while all of these are; none: while its MAC address is known.
+    pub checks: Vec<HealthCheck>,
+    /// When it fails it keeps its flows, as if its weight were 0 (`inhibit_on_failure`); else they meet the service's
+    /// `on_failure`.
+    pub inhibit: bool,
+    /// Who is told (`notify_up`, `notify_down`, `smtp_alert`).
+    pub hooks: Hooks,
 }
 
-/// An active health check.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HealthCheck {
-    /// What is probed.
-    pub probe: Probe,
-    /// Time between the starts of two probes.
-    pub interval: Duration,
-    /// A probe without answer fails after this.
-    pub timeout: Duration,
-    /// Consecutive successes that bring a real server up, >= 1.
-    pub rise: u32,
-    /// Consecutive failures that bring it down, >= 1.
-    pub fall: u32,
+/// When a service has enough real servers, and who answers when it has not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quorum {
+    /// Sum of the weights of live real servers that is enough, >= 1.
+    pub needed: u32,
+    /// It is lost below `needed - hysteresis`, and gained from `needed + hysteresis`.
+    pub hysteresis: u32,
+    /// Who is told (`quorum_up`, `quorum_down`, the service's `smtp_alert`).
+    pub hooks: Hooks,
+    /// Who answers while it is lost, instead of the real servers.
+    pub sorry: Option<Sorry>,
 }
 
-/// What a health check probes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Probe {
-    /// A TCP connection to the real server's own address.
-    Tcp {
-        /// Port to connect to: the service's unless configured.
-        port: u16,
-    },
+/// The server that answers while the quorum is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sorry {
+    /// The server; it is not checked.
+    pub server: RealServer,
+    /// It keeps its flows when the quorum is back: it stays, with weight 0 (`sorry_server_inhibit`).
+    pub inhibit: bool,
+}
+
+/// What becomes of the checks through the VIP: a probe to the VIP with the real server's MAC address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum VipCheck {
+    /// A real server that fails it is down.
+    Decides,
+    /// It is made, and shown; the health is what the other checks say.
+    Reports,
+    /// It is not made.
+    #[default]
+    Off,
 }
 
 /// When a real server that fails for its clients is taken out.
@@ -145,6 +169,13 @@ pub struct Passive {
     pub minimum: u32,
     /// How long it stays out before clients try it again.
     pub hold: Duration,
+}
+
+impl Default for Quorum {
+    /// One real server is enough, and nobody answers in its stead.
+    fn default() -> Quorum {
+        Quorum { needed: 1, hysteresis: 0, hooks: Hooks::default(), sorry: None }
+    }
 }
 
 impl VirtualService {

@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use shunt::address::{Vip, VipOwner};
+use shunt::config::defaults;
 use shunt::health::{CheckKey, Event, Runner, Status};
-use shunt::model::{HealthCheck, Probe};
+use shunt::model::{HealthCheck, Probe, Timing};
 use shunt::netlink::Netlink;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -14,13 +15,9 @@ use crate::namespace::{Namespace, next, shell, until};
 const INTERVAL: Duration = Duration::from_millis(100);
 
 fn check(address: &str) -> CheckKey {
-    let check = HealthCheck {
-        probe: Probe::Tcp { port: 80 },
-        interval: INTERVAL,
-        timeout: Duration::from_millis(500),
-        rise: 1,
-        fall: 2,
-    };
+    let timing =
+        Timing { interval: INTERVAL, timeout: Duration::from_millis(500), fall: 2, ..defaults::TIMING };
+    let check = HealthCheck { timing, ..HealthCheck::new(Probe::Tcp, 80) };
     CheckKey { address: address.parse().unwrap(), check }
 }
 
@@ -80,7 +77,7 @@ fn what_keeps_a_probe_from_its_server_is_said_in_words() {
             let mut runner = Runner::new(events);
             let mut key = check(address);
             // The kernel gives up on the neighbour first, after 0.3 s.
-            key.check.timeout = Duration::from_secs(5);
+            key.check.timing.timeout = Duration::from_secs(5);
             runner.set([key]);
             let (after, why) = change(&mut inbox, reason).await;
             assert_eq!((after, why.as_deref()), (Status::Down, Some(reason)), "{address}");

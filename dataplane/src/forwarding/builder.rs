@@ -51,6 +51,9 @@ pub struct RealSpec {
     pub thresholds: Thresholds,
     /// Whether it may take flows at all, as far as health is concerned.
     pub healthy: bool,
+    /// While it is not healthy its flows stay with it, whatever the service says: as if its weight were 0, but for
+    /// persistence, which forgets it (keepalived's `inhibit_on_failure`).
+    pub keeps_flows: bool,
     /// How it is reached, if that is known.
     pub path: Option<Path>,
 }
@@ -233,6 +236,7 @@ impl<'a> Builder<'a> {
             share: spec.share,
             thresholds: spec.thresholds,
             state,
+            keeps_flows: spec.keeps_flows,
             path: spec.path,
             epoch,
             removed: None,
@@ -257,6 +261,7 @@ fn bury_real(real: &Real, generation: u64) -> Real {
         share: real.share,
         thresholds: real.thresholds,
         state: RealState::Removed,
+        keeps_flows: false,
         path: real.path,
         epoch: real.epoch,
         removed: real.removed.or(Some(generation)),

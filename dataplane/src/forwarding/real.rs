@@ -64,6 +64,7 @@ pub struct Real {
     pub(super) share: u16,
     pub(super) thresholds: Thresholds,
     pub(super) state: RealState,
+    pub(super) keeps_flows: bool,
     pub(super) path: Option<Path>,
     /// Counts the tenants of this slot, modulo 16.
     pub(super) epoch: u8,
@@ -100,6 +101,12 @@ impl Real {
     #[inline(always)]
     pub fn state(&self) -> RealState {
         self.state
+    }
+
+    /// Whether its flows stay with it while it is down, whatever the service says.
+    #[inline(always)]
+    pub fn keeps_flows(&self) -> bool {
+        self.keeps_flows
     }
 
     /// How a frame reaches it, as far as that is known; always, while up or draining.

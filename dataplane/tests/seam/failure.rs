@@ -122,6 +122,23 @@ fn kept_flows_stay_while_the_way_is_known_and_new_ones_do_not_join_them() {
 }
 
 #[test]
+fn a_real_server_that_keeps_its_flows_does_so_whatever_the_service_says() {
+    let failed = [RealSpec { keeps_flows: true, ..down(1) }, up(2)];
+    for on_failure in [OnFailure::Reset, OnFailure::Rehash] {
+        let mut rig = rig(2, on_failure, Rates::default());
+        rig.publish(&services(on_failure, &failed));
+        for craft in [Craft::tcp(1, ACK), Craft::udp(1), Craft::sctp(1), Craft::tcp(1, ACK).v6()] {
+            assert_eq!(rig.real(0, &craft.bytes()), Some(1));
+        }
+        assert_eq!(rig.real(0, &Craft::tcp(900, SYN).bytes()), Some(2), "new ones go elsewhere");
+        // Once it is no longer configured the service decides.
+        rig.publish(&services(on_failure, &[up(2)]));
+        assert_eq!(rig.real(0, &Craft::udp(1).bytes()), Some(2));
+        rig.check_gauges();
+    }
+}
+
+#[test]
 fn what_has_no_connection_to_reset_goes_elsewhere() {
     for reals in gone() {
         let mut rig = rig(1, OnFailure::Reset, Rates::default());

@@ -255,7 +255,15 @@ pub fn up(n: u16) -> RealSpec {
 /// Real server number `n`, up with this weight.
 pub fn weighted(n: u16, weight: u16) -> RealSpec {
     let thresholds = Thresholds::default();
-    RealSpec { address: address(n), weight, share: weight, thresholds, healthy: true, path: Some(path(n, 1)) }
+    RealSpec {
+        address: address(n),
+        weight,
+        share: weight,
+        thresholds,
+        healthy: true,
+        keeps_flows: false,
+        path: Some(path(n, 1)),
+    }
 }
 
 /// Real server number `n`, weight 0.

@@ -207,7 +207,7 @@ pub fn real(key: &ServiceKey, service: u8, n: u8) -> RealSpec {
     };
     let path = Path { header: header(service, n), port: PortId(0), mtu: 1500, vlan: Vlan::Keep };
     let thresholds = Thresholds::default();
-    RealSpec { address, weight: 1, share: 1, thresholds, healthy: true, path: Some(path) }
+    RealSpec { address, weight: 1, share: 1, thresholds, healthy: true, keeps_flows: false, path: Some(path) }
 }
 
 /// The MAC addresses of a frame to it.

@@ -10,7 +10,7 @@ use super::value;
 use crate::config::defaults;
 use crate::config::file;
 use crate::config::location::Place;
-use crate::model::{HealthCheck, Ports, Probe, Protocol, ServiceKey, ports as spelled};
+use crate::model::{HealthCheck, Ports, Probe, Protocol, ServiceKey, Timing, ports as spelled};
 
 const LONGEST: Duration = Duration::from_secs(3600);
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -38,7 +38,7 @@ pub(super) fn resolve(
     if let Some(key) = key {
         report.locate(Place::Check(key), span.clone());
     }
-    let probe = match &typed.kind {
+    let port = match &typed.kind {
         Some(name) => match value::word(report, name, "service.check.type", "type of check", TYPES) {
             Some(ProbeType::Tcp) => tcp(report, &span, typed, protocol, ports),
             None => None,
@@ -52,7 +52,8 @@ pub(super) fn resolve(
     let rise = results(report, typed.rise.as_ref(), "service.check.rise", defaults::RISE);
     let fall = results(report, typed.fall.as_ref(), "service.check.fall", defaults::FALL);
     let (interval, timeout) = times?;
-    Some(HealthCheck { probe: probe?, interval, timeout, rise: rise?, fall: fall? })
+    let timing = Timing { interval, timeout, rise: rise?, fall: fall?, ..defaults::TIMING };
+    Some(HealthCheck { timing, ..HealthCheck::new(Probe::Tcp, port?) })
 }
 
 fn tcp(
@@ -61,11 +62,11 @@ fn tcp(
     typed: &file::Check,
     protocol: Option<Protocol>,
     ports: Option<Ports>,
-) -> Option<Probe> {
+) -> Option<u16> {
     const PATH: &str = "service.check.port";
     let unlike_tcp = protocol.filter(|protocol| *protocol != Protocol::Tcp);
-    let port = match &typed.port {
-        Some(port) => return Some(Probe::Tcp { port: value::number(report, port, PATH, 1..=u16::MAX)? }),
+    match &typed.port {
+        Some(port) => return value::number(report, port, PATH, 1..=u16::MAX),
         None if !report.is_missing(table, PATH) => None,
         None => match (unlike_tcp, ports.map(|ports| (ports, ports.single()))) {
             (None, Some((_, Some(port)))) => Some(port),
@@ -84,8 +85,7 @@ fn tcp(
             }
             (None, None) => None,
         },
-    };
-    Some(Probe::Tcp { port: port? })
+    }
 }
 
 /// Interval and timeout. A probe that outlives the interval would overlap the next one.

@@ -64,6 +64,7 @@ pub(super) fn resolve(report: &mut Report, typed: Option<&Spanned<file::Director
         timeouts::resolve(report, typed.timeouts.as_ref(), &timeouts::DIRECTOR, Some(defaults::TIMEOUTS));
     Some(Director {
         interfaces: interfaces?,
+        auto_interfaces: false,
         cores: cores?,
         flows_per_worker: flows_per_worker?,
         flows_per_worker_ipv6: flows_per_worker_ipv6?,

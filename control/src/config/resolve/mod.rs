@@ -23,7 +23,7 @@ use super::error::{Faults, Severity};
 use super::file::Reading;
 use super::location::Locations;
 use super::source::Source;
-use crate::model::Model;
+use crate::model::{Model, Notify, Scripts};
 use report::Report;
 pub(super) use value::spell;
 
@@ -46,7 +46,9 @@ pub(super) fn resolve(source: Arc<Source>, reading: Reading) -> Result<Loaded, F
     let (faults, locations) = report.finish();
     match director {
         Some(director) if !faults.iter().any(|fault| fault.severity == Severity::Error) => {
-            Ok(Loaded { model: Model { director, services }, warnings: faults.into(), locations })
+            let (scripts, notify) = (Scripts::default(), Notify::default());
+            let model = Model { director, services, scripts, notify };
+            Ok(Loaded { model, warnings: faults.into(), locations })
         }
         _ => Err(faults.into()),
     }

@@ -14,7 +14,7 @@ use crate::config::error::quote;
 use crate::config::file::{self, IntegerOrText};
 use crate::config::location::Place;
 use crate::config::shape::closest;
-use crate::model::{Director, RealServer, ServiceKey, Thresholds, Vlan};
+use crate::model::{Director, Hooks, RealServer, ServiceKey, Thresholds, Vlan};
 
 /// IEEE 802.1Q: 0 is no VLAN and 4095 is reserved.
 const LAST_VLAN: u16 = 4094;
@@ -96,6 +96,9 @@ fn resolve(
         mac: mac?,
         interface: interface?,
         mtu: mtu?,
+        checks: Vec::new(),
+        inhibit: false,
+        hooks: Hooks::default(),
     })
 }
 

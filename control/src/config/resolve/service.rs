@@ -13,7 +13,7 @@ use super::{check, options, passive, ports, real, timeouts, value};
 use crate::config::defaults;
 use crate::config::file;
 use crate::config::location::Place;
-use crate::model::{Director, Ports, Protocol, ServiceKey, VirtualService};
+use crate::model::{Director, Ports, Protocol, Quorum, ServiceKey, VipCheck, VirtualService};
 
 const PROTOCOLS: &[(&str, Protocol)] =
     &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp), ("sctp", Protocol::Sctp)];
@@ -88,7 +88,14 @@ fn resolve(
         Some(passive) => passive::resolve(report, passive, protocol).map(Some),
         None => Some(None),
     };
-    let reals = real::resolve_all(report, &span, typed, &Context { vip, key, director }, seen);
+    let mut reals = real::resolve_all(report, &span, typed, &Context { vip, key, director }, seen);
+    let vip_check = match check {
+        Some(Some(_)) => VipCheck::Decides,
+        _ => VipCheck::Off,
+    };
+    for real in reals.iter_mut().flatten() {
+        real.checks.extend(check.clone().flatten());
+    }
     let options = options?;
     let share = if seen.is_alone { defaults::TABLE_SHARE_ALONE } else { defaults::TABLE_SHARE };
     Some(VirtualService {
@@ -103,8 +110,11 @@ fn resolve(
         table_share: options.table_share.unwrap_or(share),
         slow_start: options.slow_start,
         timeouts: timeouts?,
-        check: check?,
         passive: passive?,
+        vip_check: check.map(|_| vip_check)?,
+        quorum: Quorum::default(),
+        omega: false,
+        group: None,
         reals: reals?,
     })
 }
