@@ -15,10 +15,11 @@ use shunt_dataplane::packet::{MacAddress, Protocol as CompiledProtocol};
 use shunt_dataplane::port::PortId;
 use shunt_dataplane::rewrite::MacHeader;
 
-use crate::health::{CheckKey, Handshakes, HealthView, PassiveHealth, Status};
+use crate::health::{CheckKey, Handshakes, HealthView, PassiveHealth, Status, Weight};
 use crate::link::Link;
 use crate::model::{Model, Persistence, Protocol, RealServer, ServiceKey, Timeouts, VirtualService};
 use crate::neighbor::{Neighbor, NeighborKey, NeighborView};
+use crate::quorum::{Alive, Quorums};
 use crate::slow_start::{SlowStart, shares};
 use crate::survey::Survey;
 
@@ -35,6 +36,8 @@ pub struct Inputs<'a> {
     pub health: &'a HealthView,
     /// Who fails for its clients.
     pub passive: &'a PassiveHealth,
+    /// Which services have too few real servers.
+    pub quorums: &'a Quorums,
     /// Who has not its whole weight yet.
     pub slow_start: &'a SlowStart,
     /// The real servers' MAC addresses.
@@ -147,23 +150,72 @@ impl Inputs<'_> {
         let steps: Vec<(u16, Option<u32>)> = service
             .reals
             .iter()
-            .map(|real| (real.weight, self.slow_start.step(&(service.key, real.address))))
+            .map(|real| (self.weight(real), self.slow_start.step(&(service.key, real.address))))
             .collect();
-        let reals = service
-            .reals
-            .iter()
-            .zip(shares(service.scheduler, &steps))
-            .map(|(real, share)| RealSpec {
-                address: real.address.into(),
-                weight: real.weight,
-                share,
-                thresholds: real.thresholds,
-                healthy: self.standing(service, real).is_up(),
-                keeps_flows: real.inhibit,
-                path: self.path(real),
+        let is_sorry = self.is_sorry(service);
+        let reals = service.reals.iter().zip(&steps).zip(shares(service.scheduler, &steps));
+        let mut specs: Vec<RealSpec> = reals
+            .map(|((real, (weight, _)), share)| {
+                let is_up = self.standing(service, real).is_up();
+                RealSpec {
+                    address: real.address.into(),
+                    weight: *weight,
+                    share,
+                    thresholds: real.thresholds,
+                    healthy: is_up && !is_sorry,
+                    // Who lives while the sorry server answers is spared new flows, not its old ones.
+                    keeps_flows: real.inhibit || is_up,
+                    path: self.path(real),
+                }
             })
             .collect();
-        ServiceSpec { key: compiled_key(&service.key), options: options(service), reals }
+        specs.extend(self.sorry(service, is_sorry));
+        ServiceSpec { key: compiled_key(&service.key), options: options(service), reals: specs }
+    }
+
+    /// The sorry server while it answers, and after that as long as it keeps its flows.
+    fn sorry(&self, service: &VirtualService, answers: bool) -> Option<RealSpec> {
+        let sorry = service.quorum.sorry.as_ref().filter(|sorry| answers || sorry.inhibit)?;
+        let weight = if answers { sorry.server.weight } else { 0 };
+        Some(RealSpec {
+            address: sorry.server.address.into(),
+            weight,
+            share: weight,
+            thresholds: sorry.server.thresholds,
+            healthy: self.standing(service, &sorry.server).is_up(),
+            keeps_flows: false,
+            path: self.path(&sorry.server),
+        })
+    }
+
+    /// Whether the sorry server answers for a service.
+    pub fn is_sorry(&self, service: &VirtualService) -> bool {
+        service.quorum.sorry.is_some() && self.quorums.is_lost(&service.key)
+    }
+
+    /// The weight of a real server: as configured, or as its checks say.
+    pub fn weight(&self, real: &RealServer) -> u16 {
+        let weights = real.checks.iter().filter_map(|check| {
+            self.health.weight(&CheckKey { address: real.address, check: check.clone() })
+        });
+        let weight = weights.fold(i64::from(real.weight), |weight, said| match said {
+            Weight::Set(weight) => i64::from(weight),
+            Weight::Add(more) => weight + i64::from(more),
+        });
+        u16::try_from(weight.max(0)).unwrap_or(u16::MAX)
+    }
+
+    /// The live real servers of a service.
+    pub fn alive(&self, service: &VirtualService, standing: impl Fn(&RealServer) -> Standing) -> Alive {
+        let mut alive = Alive::default();
+        for real in &service.reals {
+            match standing(real) {
+                Standing::Up => alive.weight += u64::from(self.weight(real)),
+                Standing::Waiting(_) => alive.is_waiting = true,
+                Standing::Down(_) => {}
+            }
+        }
+        alive
     }
 
     /// How frames reach a real server, as far as that is known; also one that is down.
@@ -254,7 +306,7 @@ pub fn checks(model: &Model) -> impl Iterator<Item = CheckKey> + '_ {
 
 /// The neighbours a model asks for: who has a fixed MAC address is not asked.
 pub fn neighbors<'a>(model: &'a Model, survey: &'a Survey) -> impl Iterator<Item = NeighborKey> + 'a {
-    let reals = model.services.iter().flat_map(|service| &service.reals).filter(|real| real.mac.is_none());
+    let reals = model.services.iter().flat_map(VirtualService::servers).filter(|real| real.mac.is_none());
     reals.filter_map(|real| {
         let (_, link) = survey.way(real)?;
         Some(NeighborKey { index: link.index, address: real.address })
@@ -274,7 +326,7 @@ pub fn neighbors_at<'a>(
 mod tests {
     use super::*;
     use crate::health::{Facts, Health};
-    use crate::model::{HashFlags, NoReal, OnFailure, Ports, Thresholds, Vlan};
+    use crate::model::{HashFlags, NoReal, OnFailure, Ports, Sorry, Thresholds, Vlan};
     use crate::survey::Way;
     use shunt_dataplane::forwarding::RealState;
     use shunt_dataplane::hash::HashKey;
@@ -291,6 +343,7 @@ mod tests {
         health: HealthView,
         neighbors: NeighborView,
         passive: PassiveHealth,
+        quorums: Quorums,
         slow_start: SlowStart,
     }
 
@@ -319,6 +372,7 @@ mod tests {
                     ways: [((address, None), Way { port: 0, mtu: None })].into(),
                 },
                 passive: PassiveHealth::default(),
+                quorums: Quorums::default(),
                 slow_start: SlowStart::default(),
                 links: [(2, link)].into(),
                 health: HealthView::default(),
@@ -345,6 +399,7 @@ mod tests {
                 health: &self.health,
                 neighbors: &self.neighbors,
                 passive: &self.passive,
+                quorums: &self.quorums,
                 slow_start: &self.slow_start,
             }
         }
@@ -435,8 +490,54 @@ mod tests {
         assert_eq!(world.standing(), Standing::Down("fails for its clients: 60 of 60 handshakes".into()));
         assert_eq!(world.state(), RealState::Down);
         let inputs = world.inputs();
-        let (service, real) = (&world.model.services[0], &world.model.services[0].reals[0]);
+        let real = &world.model.services[0].reals[0];
         assert_eq!(inputs.standing_but_for_clients(real), Standing::Up);
+    }
+
+    #[test]
+    fn the_sorry_server_answers_while_the_quorum_is_lost() {
+        let mut world = World::new();
+        let sorry =
+            RealServer { checks: vec![], address: "192.0.2.99".parse().unwrap(), ..world.real().clone() };
+        let way = *world.survey.ways.values().next().unwrap();
+        world.survey.ways.insert((sorry.address, None), way);
+        let key = NeighborKey { index: 2, address: sorry.address };
+        let mut known: Vec<_> = neighbors(&world.model, &world.survey).collect();
+        known.push(key);
+        world.neighbors = known.into_iter().map(|key| (key, Neighbor::Resolved(MAC))).collect();
+        let quorum = &mut world.model.services[0].quorum;
+        (quorum.needed, quorum.sorry) = (2, Some(Sorry { server: sorry, inhibit: false }));
+        let states = |world: &World| -> Vec<(String, RealState, bool)> {
+            world.compiled(|service| {
+                let reals = service.reals().map(|(_, real)| real);
+                reals.map(|real| (real.address().to_string(), real.state(), real.keeps_flows())).collect()
+            })
+        };
+        assert_eq!(states(&world), [("192.0.2.21".to_owned(), RealState::Up, true)]);
+        let model = world.model.clone();
+        let mut quorums = Quorums::default();
+        let alive = world.inputs().alive(&model.services[0], |_| Standing::Up);
+        assert_eq!(alive, Alive { weight: 1, is_waiting: false });
+        quorums.follow(&model, |_| alive);
+        world.quorums = quorums;
+        let (first, second) = ("192.0.2.21".to_owned(), "192.0.2.99".to_owned());
+        // Who lives keeps the flows it has.
+        let expected = [(first.clone(), RealState::Down, true), (second.clone(), RealState::Up, false)];
+        assert_eq!(states(&world), expected);
+        world.quorums = Quorums::default();
+        assert_eq!(states(&world), [(first.clone(), RealState::Up, true)]);
+        world.model.services[0].quorum.sorry.as_mut().unwrap().inhibit = true;
+        assert_eq!(states(&world), [(first, RealState::Up, true), (second, RealState::Draining, false)]);
+    }
+
+    #[test]
+    fn a_failed_real_server_keeps_its_flows_if_it_is_to() {
+        let mut world = World::new();
+        let keeps = |world: &World| world.compiled(|service| service.reals().next().unwrap().1.keeps_flows());
+        world.checked(Err("connection refused".into()));
+        assert!(!keeps(&world));
+        world.real().inhibit = true;
+        assert!(keeps(&world));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod link;
 pub mod model;
 pub mod neighbor;
 pub mod netlink;
+pub mod quorum;
 pub mod rights;
 pub mod route;
 pub mod setup;

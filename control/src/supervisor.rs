@@ -31,6 +31,7 @@ use crate::link::{self, Change, Link, LinkWatch};
 use crate::model::{RealServer, ServiceKey, VirtualService};
 use crate::neighbor::{self, NeighborView, NeighborWatch};
 use crate::netlink::Netlink;
+use crate::quorum::{self, Quorums};
 use crate::setup::{describe, needs_restart, setup};
 use crate::slow_start::SlowStart;
 use crate::survey::{Survey, SurveyError, survey};
@@ -125,6 +126,7 @@ struct Supervisor {
     /// How each real server stood when it was last said.
     said: HashMap<RealKey, Standing>,
     passive: PassiveHealth,
+    quorums: Quorums,
     slow_start: SlowStart,
     is_ready: bool,
 }
@@ -144,7 +146,7 @@ impl Supervisor {
         let (sender, events) = unbounded_channel();
         let netlink = Netlink::open().map_err(Error::Netlink)?;
         let links = LinkWatch::start(&netlink, sender.clone()).await?;
-        let (survey, warnings) = survey(&netlink, &links.view(), &loaded).await?;
+        let (survey, warnings) = survey(&netlink, &links.view(), &loaded, &[]).await?;
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let neighbors = NeighborWatch::start(&netlink, sender.clone())?;
         let vips = VipOwner::start(&netlink, sender.clone())?;
@@ -163,6 +165,7 @@ impl Supervisor {
             plane,
             said: HashMap::new(),
             passive: PassiveHealth::default(),
+            quorums: Quorums::default(),
             slow_start: SlowStart::default(),
             is_ready: false,
         };
@@ -309,6 +312,7 @@ impl Supervisor {
             health: &views.health,
             neighbors: &views.neighbors,
             passive: &self.passive,
+            quorums: &self.quorums,
             slow_start: &self.slow_start,
         }
     }
@@ -331,17 +335,42 @@ impl Supervisor {
         slow_start.follow(now, &self.loaded.model, was_up, |key| up(&standings, key));
         slow_start.advance(now);
         self.slow_start = slow_start;
+        let mut quorums = self.quorums.clone();
+        let standing = |service: &VirtualService, real: &RealServer| &standings[&(service.key, real.address)];
+        let changes = quorums.follow(&self.loaded.model, |service| {
+            self.inputs(&views).alive(service, |real| standing(service, real).clone())
+        });
+        self.quorums = quorums;
         let state = compile(self.inputs(&views), self.plane.state(), self.plane.workers().len())?;
         self.plane.publish(state).map_err(Error::Steer)?;
         for (service, real) in self.reals() {
             let key = (service.key, real.address);
             let (before, standing) = (self.said.get(&key), &standings[&key]);
             if before != Some(standing) {
-                say(service.key, real.address, before, standing);
+                say(service.key, real, before, standing);
             }
+        }
+        for change in &changes {
+            self.say_quorum(change);
         }
         self.said = standings;
         Ok(())
+    }
+
+    fn say_quorum(&self, change: &quorum::Change) {
+        let services = &self.loaded.model.services;
+        let Some(service) = services.iter().find(|service| service.key == change.service) else { return };
+        match change.gained {
+            true => tracing::info!("{}", change.sentence),
+            false => tracing::warn!("{}", change.sentence),
+        }
+        if let Some(sorry) = &service.quorum.sorry {
+            let (service, sorry) = (service.key, sorry.server.address);
+            match change.gained {
+                true => tracing::info!("the sorry server {sorry} of {service} answers no more"),
+                false => tracing::warn!("the sorry server {sorry} of {service} answers now"),
+            }
+        }
     }
 
     fn reals(&self) -> impl Iterator<Item = (&VirtualService, &RealServer)> {
@@ -398,14 +427,19 @@ impl Supervisor {
         if !settled.is_empty() {
             return refused(settled.to_string());
         }
-        let (survey, found) = match survey(&self.netlink, &self.links.view(), &loaded).await {
+        let running = &self.survey.interfaces;
+        let (survey, found) = match survey(&self.netlink, &self.links.view(), &loaded, running).await {
             Ok(surveyed) => surveyed,
             Err(error) => return refused(error.to_string()),
         };
         // The dataplane's ports are the interfaces of the start.
         let index = |survey: &Survey| survey.interfaces.iter().map(|link| link.index).collect::<Vec<_>>();
         if index(&survey) != index(&self.survey) {
-            return refused("an interface was renamed or made anew since the start: restart shunt".into());
+            return refused(
+                "the interfaces are others than at the start: one was renamed or made anew, or a real server is \
+                 reached by a new one: restart shunt"
+                    .into(),
+            );
         }
         for warning in loaded.warnings.iter().chain(found.iter()) {
             tracing::warn!("{warning}");
@@ -452,10 +486,14 @@ impl Supervisor {
     }
 }
 
-fn say(service: ServiceKey, real: IpAddr, before: Option<&Standing>, now: &Standing) {
+fn say(service: ServiceKey, real: &RealServer, before: Option<&Standing>, now: &Standing) {
+    let (inhibit, real) = (real.inhibit, real.address);
     match (before, now) {
         (Some(Standing::Up), Standing::Up) | (_, Standing::Waiting(_)) => {}
         (_, Standing::Up) => tracing::info!("real server {real} of {service} is up"),
+        (_, Standing::Down(why)) if inhibit => {
+            tracing::warn!("real server {real} of {service} is down, and keeps the flows it has: {why}");
+        }
         (_, Standing::Down(why)) => tracing::warn!("real server {real} of {service} is down: {why}"),
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::address::{self, Address};
 use crate::config::{Faults, Loaded, Place, Severity};
 use crate::link::Link;
-use crate::model::{RealServer, ServiceKey, Vlan, ports as spelled};
+use crate::model::{RealServer, ServiceKey, VirtualService, Vlan, ports as spelled};
 use crate::netlink::{Error, Netlink};
 use crate::route::{self, Reach};
 
@@ -64,7 +64,8 @@ fn tags_are_seen(real: &RealServer, link: &Link) -> Option<Complaint> {
     })
 }
 
-/// Surveys the machine for a configuration. What is probably not meant is a warning.
+/// Surveys the machine for a configuration. What is probably not meant is a warning. `running`: the interfaces that the
+/// dataplane has, none before it is made; they stay where interfaces follow from the routes.
 ///
 /// # Errors
 /// Every interface that is missing or down, every VIP that belongs to somebody else and every real server that is not a
@@ -73,6 +74,7 @@ pub async fn survey(
     netlink: &Netlink,
     links: &BTreeMap<u32, Link>,
     loaded: &Loaded,
+    running: &[Link],
 ) -> Result<(Survey, Faults), SurveyError> {
     let mut faults = Vec::new();
     let mut interfaces = Vec::new();
@@ -82,6 +84,26 @@ pub async fn survey(
             Err((message, help)) => {
                 faults.push(loaded.locations.error(&Place::Interface(name.clone()), message, help));
             }
+        }
+    }
+    if loaded.model.director.auto_interfaces {
+        for index in running.iter().map(|link| link.index).chain(routed(netlink, loaded).await?) {
+            let Some(link) =
+                links.get(&index).filter(|_| !interfaces.iter().any(|l: &Link| l.index == index))
+            else {
+                continue;
+            };
+            match find_interface(links, &link.name) {
+                Ok(link) => interfaces.push(link.clone()),
+                Err((message, help)) => {
+                    faults.push(loaded.locations.error(&Place::Director, message, help));
+                }
+            }
+        }
+        if interfaces.is_empty() && faults.is_empty() {
+            let message = "no interface: none is named, and no route to a real server leads to one";
+            let help = "name one: a vrrp_instance's `interface`, or director.interfaces";
+            faults.push(loaded.locations.error(&Place::Director, message, help));
         }
     }
     let cores = shunt_dataplane::plane::cores();
@@ -96,7 +118,7 @@ pub async fn survey(
     }
     let mut ways = HashMap::new();
     for service in &loaded.model.services {
-        for real in &service.reals {
+        for real in service.servers() {
             let at = |place: Place, (message, help): Complaint, severity| match severity {
                 Severity::Error => {
                     loaded.locations.error(&place, format!("{} {message}", real.address), help)
@@ -170,6 +192,19 @@ pub async fn survey(
 }
 
 type Complaint = (String, String);
+
+/// The interfaces that the routes to the real servers lead to, in the order of the file.
+async fn routed(netlink: &Netlink, loaded: &Loaded) -> Result<Vec<u32>, Error> {
+    let mut indices = Vec::new();
+    for real in loaded.model.services.iter().flat_map(VirtualService::servers) {
+        if let Reach::OnLink { index, .. } = route::reach(netlink, real.address, None).await?
+            && !indices.contains(&index)
+        {
+            indices.push(index);
+        }
+    }
+    Ok(indices)
+}
 
 fn find_interface<'a>(links: &'a BTreeMap<u32, Link>, name: &str) -> Result<&'a Link, Complaint> {
     let Some(link) = links.values().find(|link| link.name == name) else {

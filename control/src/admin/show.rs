@@ -86,6 +86,13 @@ impl Facts<'_> {
                 OnFailure::Keep => "keep",
             },
             "reals": service.reals.len(),
+            "group": service.group,
+            "quorum": {
+                "needed": service.quorum.needed,
+                "hysteresis": service.quorum.hysteresis,
+                "lost": self.inputs.quorums.is_lost(&service.key),
+            },
+            "sorry": service.quorum.sorry.as_ref().map(|sorry| sorry.server.address),
         });
         if let Some(compiled) = self.compiled(service) {
             let of_state = |state| compiled.reals().filter(|(_, real)| real.state() == state).count();
@@ -104,12 +111,21 @@ impl Facts<'_> {
 
     fn reals(&self) -> Value {
         let services = self.model().services.iter();
-        services.flat_map(|service| service.reals.iter().map(|real| self.real(service, real))).collect()
+        services.flat_map(|service| service.servers().map(|real| self.real(service, real))).collect()
     }
 
     fn real(&self, service: &VirtualService, real: &RealServer) -> Value {
+        let weight = self.inputs.weight(real);
+        let is_sorry = self.inputs.is_sorry(service);
+        let sorry = service.quorum.sorry.as_ref().is_some_and(|sorry| std::ptr::eq(&sorry.server, real));
         let (state, reason) = match self.inputs.standing(service, real) {
-            Standing::Up if real.weight == 0 => ("draining", None),
+            Standing::Up if sorry && !is_sorry => {
+                ("down", Some("stands by: it answers once the quorum is lost".into()))
+            }
+            Standing::Up if !sorry && is_sorry => {
+                ("draining", Some("the quorum is lost: the sorry server answers".into()))
+            }
+            Standing::Up if weight == 0 => ("draining", None),
             Standing::Up => ("up", None),
             Standing::Down(why) => ("down", Some(why)),
             Standing::Waiting(what) => ("down", Some(what.to_owned())),
@@ -120,6 +136,9 @@ impl Facts<'_> {
             "service": service.key.to_string(),
             "address": real.address,
             "weight": real.weight,
+            "effective_weight": if state == "down" || (is_sorry && !sorry) { 0 } else { weight },
+            "sorry": sorry,
+            "keeps_flows": real.inhibit && state == "down",
             "state": state,
             "reason": reason,
             "mac": path.filter(|_| state != "down").map(|path| path.header.destination().to_string()),

@@ -34,7 +34,7 @@ pub fn render(what: What, view: &Value) -> String {
             &[
                 ("Service", &["service"]),
                 ("Real server", &["address"]),
-                ("Weight", &["weight"]),
+                ("Weight", &["effective_weight"]),
                 ("State", &["state"]),
                 ("MAC", &["mac"]),
                 ("Port", &["interface"]),

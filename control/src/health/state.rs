@@ -91,6 +91,11 @@ impl Health {
         self.status
     }
 
+    /// What the last success said of the real server's weight.
+    pub fn weight(&self) -> Option<super::Weight> {
+        None
+    }
+
     /// When the status last changed; `None` before the first result.
     pub fn since(&self) -> Option<Instant> {
         self.since

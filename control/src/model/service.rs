@@ -179,6 +179,11 @@ impl Default for Quorum {
 }
 
 impl VirtualService {
+    /// All that may serve it: its real servers, and then the sorry server.
+    pub fn servers(&self) -> impl Iterator<Item = &RealServer> {
+        self.reals.iter().chain(self.quorum.sorry.iter().map(|sorry| &sorry.server))
+    }
+
     /// Whether both addresses of its flows are IPv6.
     pub fn is_ipv6(&self) -> bool {
         self.key.vip.is_ipv6()

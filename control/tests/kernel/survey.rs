@@ -15,7 +15,7 @@ async fn surveyed(service: &str) -> Result<(Survey, String), String> {
     let loaded = config::parse("a.toml", &text).unwrap();
     let netlink = Netlink::open().unwrap();
     let links = LinkWatch::start::<shunt::link::Event>(&netlink, unbounded_channel().0).await.unwrap();
-    match survey(&netlink, &links.view(), &loaded).await {
+    match survey(&netlink, &links.view(), &loaded, &[]).await {
         Ok((survey, warnings)) => Ok((survey, warnings.to_string())),
         Err(SurveyError::Faults(faults)) => Err(faults.to_string()),
         Err(error) => panic!("{error}"),
