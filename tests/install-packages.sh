@@ -5,7 +5,8 @@ set -eu
 # To build: clang compiles the XDP program; it and the others (llvm, m4, libelf, zlib) are for libxdp, which xsk-rs builds.
 build="clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev pkg-config m4 make"
 # For the lab: namespaces, captures, real servers and clients.
-lab="iproute2 procps tcpdump nginx-light curl iptables nftables iperf3"
+# haproxy, Exim, dnsmasq and OpenSSH are what health checks are made of.
+lab="iproute2 procps tcpdump nginx-light curl iptables nftables iperf3 haproxy exim4-daemon-light dnsmasq-base openssh-server openssl"
 
 missing=""
 for package in $build $lab; do

@@ -84,6 +84,21 @@ impl Director {
         Director::launch_with(host, config, path, socket)
     }
 
+    /// Starts shunt with several files in one folder: the first is its configuration, and includes the others.
+    #[track_caller]
+    pub fn start_with(lab: &Lab, n: usize, files: &[(&str, &str)]) -> Director {
+        let host = lab.director(n).clone();
+        let folder = lab.file(host.role());
+        std::fs::create_dir(&folder).unwrap_or_else(|fault| panic!("{}: {fault}", folder.display()));
+        for (name, text) in files {
+            std::fs::write(folder.join(name), text).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        }
+        let (config, text) = files.first().expect("a configuration");
+        let director = Director::launch_with(host, text, folder.join(config), folder.join("shunt.sock"));
+        director.process.wait_for_line(READY, START);
+        director
+    }
+
     /// Starts another shunt with the files of this one, after this one has ended: as a service manager would.
     #[track_caller]
     pub fn start_again(&mut self, config: &str) {

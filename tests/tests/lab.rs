@@ -3,6 +3,7 @@
 
 mod stand_in;
 
+use std::io::Read;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -13,7 +14,9 @@ use shunt_tests::address::{Segment, VIP};
 use shunt_tests::craft::{self, Checksum};
 use shunt_tests::expect::{self, Violation};
 use shunt_tests::watch::Seen;
-use shunt_tests::{Frame, Lab, PacketSocket, VipHolding, Watch, WebServer, echo, link, payload, wait};
+use shunt_tests::{
+    Daemon, Frame, Lab, PacketSocket, VipHolding, Watch, WebServer, echo, link, payload, wait,
+};
 use stand_in::{Fault, StandIn};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -357,4 +360,41 @@ fn a_violation_prints_its_lines_as_lines() {
     let said = expect::answered(&[]).expect_err("nothing was asked");
     assert_eq!(format!("{said:?}"), said.to_string());
     let _: &dyn std::error::Error = &said as &Violation;
+}
+
+#[test]
+fn other_servers_than_nginx_run_in_the_lab() {
+    let lab = Lab::builder().real_servers(1).directors(0).build();
+    let host = lab.real_server(0);
+    let mut haproxy = Daemon::haproxy(&lab, host, 443, "www.example.com");
+    let certificate = haproxy.certificate();
+    let https = |path: &str| {
+        let url = format!("https://www.example.com{path}");
+        let resolve = format!("www.example.com:443:{}", host.address());
+        let ca = certificate.to_string_lossy().into_owned();
+        lab.router().try_run("curl", &["-sS", "--fail", "--cacert", &ca, "--resolve", &resolve, &url])
+    };
+    assert_eq!(https("/").unwrap(), "rs1\n");
+    assert!(https("/down").is_err());
+    haproxy.stop();
+    assert!(https("/").is_err());
+    haproxy.start_again();
+
+    let exim = Daemon::exim(&lab, host);
+    let letter = lab.file("letter");
+    std::fs::write(&letter, "Subject: a test\r\n\r\nhello\r\n").unwrap();
+    let mail = format!("smtp://{}", host.address());
+    let letter = letter.to_string_lossy().into_owned();
+    lab.router().run(
+        "curl",
+        &["-sS", &mail, "--mail-from", "a@example.com", "--mail-rcpt", "b@example.com", "-T", &letter],
+    );
+    wait::until(Duration::from_secs(20), "the mail", || exim.mail().contains("hello").then_some(()));
+
+    let _dnsmasq = Daemon::dnsmasq(&lab, host);
+    let _sshd = Daemon::sshd(&lab, host, 22);
+    let mut banner = [0; 4];
+    let mut session = lab.router().connect((host.address(), 22).into(), Duration::from_secs(5)).unwrap();
+    session.read_exact(&mut banner).unwrap();
+    assert_eq!(&banner, b"SSH-");
 }
