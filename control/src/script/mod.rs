@@ -34,6 +34,9 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 /// can hang.
 const SEARCHES: usize = 4;
 
+/// How long a program and its user may be searched for, if nothing else limits it.
+const SEARCH: Duration = Duration::from_secs(30);
+
 /// A program that may be run, and how.
 #[derive(Debug, Clone)]
 pub struct Program {
@@ -97,6 +100,15 @@ pub async fn run(
 ) -> Result<Ended, Error> {
     let program = prepare_apart(command, rules, limit).await?;
     program.run(extra, limit).await.map_err(|error| program.not_started(error))
+}
+
+/// Prepares a program and starts it with `extra` arguments, for as long as the answer is kept.
+///
+/// # Errors
+/// As [`run`].
+pub async fn start(command: &Command, rules: &Scripts, extra: &[String]) -> Result<Running, Error> {
+    let program = prepare_apart(command, rules, SEARCH).await?;
+    program.start(extra).map_err(|error| program.not_started(error))
 }
 
 /// Prepares a program on a thread that may be held up, and gives up after `limit`.
