@@ -69,6 +69,12 @@ impl Outbox {
         state.settings = settings;
     }
 
+    /// Mails that wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.state().waiting.len()
+    }
+
     /// Sends mail about it, if there is anywhere to send it.
     pub(super) fn put(&self, news: &News) {
         let mut state = self.shared.state();

@@ -72,6 +72,18 @@ impl Pipes {
         }
     }
 
+    /// Pipes that are written to.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Lines that are lost since a pipe was found full, in all of them.
+    #[cfg(test)]
+    pub(super) fn lost(&self) -> u64 {
+        self.0.iter().map(|pipe| pipe.lost.load(Ordering::Relaxed)).sum()
+    }
+
     /// Gives readers that there are a moment to read the last lines, then removes the pipes.
     pub(super) async fn close(self) {
         let until = Instant::now() + LAST_LINES;
@@ -196,6 +208,7 @@ fn startreader(
 fn unread(file: &File) -> libc::c_int {
     let mut bytes: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int, which `bytes` is.
-    let result = unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(file), libc::FIONREAD, &raw mut bytes) };
+    let result =
+        unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(file), libc::FIONREAD, &raw mut bytes) };
     if result == 0 { bytes } else { 0 }
 }

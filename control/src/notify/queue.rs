@@ -65,6 +65,12 @@ impl Queues {
         *self.shared.rules.lock().expect("no holder of this lock panics") = rules;
     }
 
+    /// Subjects whose program runs.
+    #[cfg(test)]
+    pub(super) fn subjects(&self) -> usize {
+        self.shared.busy().len()
+    }
+
     /// Runs the program after those of the same subject that came before.
     pub(super) fn put(&self, subject: Subject, up: bool, command: Option<Command>) {
         let item = Item { up, command };
