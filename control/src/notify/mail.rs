@@ -1,7 +1,7 @@
 //! Mail about changes (`smtp_alert`), in keepalived's words, by SMTP in plain text (RFC 5321).
 //!
 //! One mail after another, each a conversation of its own that may take `smtp_connect_timeout` from the first question for
-//! the server's address to the last answer. What cannot be sent is not tried again, as with keepalived: it is stale.
+//! the server's address to the last answer. What cannot be sent is not tried again, as with keepalived.
 //!
 //! *Invariants*
 //! - at most 256 mails wait; the oldest go first, and are counted;
@@ -17,6 +17,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::lookup::Lookup;
 use super::{Cause, News, Stage, Tasks, name};
 use crate::model::{Mail, MailServer};
 
@@ -106,7 +107,7 @@ impl Shared {
 
 /// Sends mail until the end.
 async fn work(shared: Arc<Shared>, tasks: Tasks) {
-    let mut complaints = Complaints::default();
+    let (mut lookup, mut complaints) = (Lookup::new(), Complaints::default());
     loop {
         let Some((settings, letter, lost)) = shared.next() else {
             tokio::select! {
@@ -122,7 +123,7 @@ async fn work(shared: Arc<Shared>, tasks: Tasks) {
             complaints.say(&format!("{lost} mails about changes were lost: more than {WAITING} waited"));
         }
         tokio::select! {
-            result = send(&settings, &letter) => match result {
+            result = send(&mut lookup, &settings, &letter) => match result {
                 Ok(()) => tracing::debug!(subject = letter.subject, "mail sent"),
                 Err(reason) => complaints.say(&format!("mail \"{}\" was not sent: {reason}", letter.subject)),
             },
@@ -131,24 +132,36 @@ async fn work(shared: Arc<Shared>, tasks: Tasks) {
     }
 }
 
-async fn send(mail: &Mail, letter: &Letter) -> Result<(), String> {
+/// Sends one mail, to the first of the server's addresses that takes it.
+async fn send(lookup: &mut Lookup, mail: &Mail, letter: &Letter) -> Result<(), String> {
     let host = host_name();
     let message = message(mail, letter, &host)?;
-    let server = match &mail.server {
-        MailServer::Address(address) => address.to_string(),
-        MailServer::Name(name) => name.clone(),
-    };
     let helo = mail.helo.clone().unwrap_or(host);
-    let transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&server)
-        .port(mail.port)
-        .hello_name(ClientId::Domain(helo))
-        // The one below is for all of it, this would be for each step.
-        .timeout(None)
-        .build();
-    match tokio::time::timeout(mail.timeout, transport.send(message)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(format!("{server}:{}: {}", mail.port, chain(&error))),
-        Err(_) => Err(format!("{server}:{} did not take it within {:?}", mail.port, mail.timeout)),
+    let conversation = async {
+        let addresses = match &mail.server {
+            MailServer::Address(address) => vec![*address],
+            MailServer::Name(name) => {
+                lookup.addresses(name).await.map_err(|error| format!("{name} was not found: {error}"))?
+            }
+        };
+        let mut result = Err("there is no server".to_owned());
+        for address in &addresses {
+            let transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address.to_string())
+                .port(mail.port)
+                .hello_name(ClientId::Domain(helo.clone()))
+                // For the connection, and for each step after it: one address must not take the time of all.
+                .timeout(Some(mail.timeout / addresses.len() as u32))
+                .build();
+            match transport.send(message.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(error) => result = Err(format!("{address}:{}: {}", mail.port, chain(&error))),
+            }
+        }
+        result
+    };
+    match tokio::time::timeout(mail.timeout, conversation).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("its server did not take it within {:?}", mail.timeout)),
     }
 }
 

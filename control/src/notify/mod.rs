@@ -12,6 +12,7 @@
 //!   not repeat;
 //! - after [`Notifier::finish`] no program runs, and no pipe that was made is left.
 
+mod lookup;
 mod mail;
 mod name;
 mod pipe;

@@ -113,7 +113,7 @@ impl Pipe {
             in_words("cannot be used", &error)
         })?;
         let reader = wanted.reader.clone().map(|reader| startreader(reader, path, rules, tasks));
-        Ok(Pipe { wanted, file, made, lost: AtomicU64::new(0), reader: reader })
+        Ok(Pipe { wanted, file, made, lost: AtomicU64::new(0), reader })
     }
 
     fn write(&self, line: &str) {
@@ -177,7 +177,7 @@ fn startreader(
     let (path, rules, tasks) = (path.display().to_string(), rules.clone(), tasks.clone());
     tokio::spawn(async move {
         let name = reader.argv.first().cloned().unwrap_or_default();
-        let mut running = match script::start(&reader, &rules, &[path.clone()]).await {
+        let mut running = match script::start(&reader, &rules, std::slice::from_ref(&path)).await {
             Ok(running) => running,
             Err(error) => return tracing::error!("the reader of {path}: {error}"),
         };
