@@ -3,6 +3,9 @@
 //! with pages of 4 KiB nearly every look into a large table misses the translation cache, so that huge ones are
 //! asked for (Linux: Documentation/admin-guide/mm/transhuge.rst, `madvise`).
 //!
+//! Nor do children of the process get them (`MADV_DONTFORK`): control runs programs for the operator, and a fork would mark
+//! each page copy-on-write, so that a worker takes a fault at its next touch of each.
+//!
 //! *Invariant*: allocated once and never moved; given back when the last end of the table is gone.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -39,9 +42,11 @@ impl<T: Zeroable> Pages<T> {
         // SAFETY: the size is not 0.
         let Some(at) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
         if layout.size() >= HUGE {
-            // SAFETY: the range begins at a page and lies within the allocation. If the kernel has no huge pages to
+            // SAFETY: the allocation is whole pages. If the kernel has no huge pages to
             // give, small ones do as well.
-            unsafe { libc::madvise(at.as_ptr().cast(), layout.size() / HUGE * HUGE, libc::MADV_HUGEPAGE) };
+            unsafe { libc::madvise(at.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE) };
+            // SAFETY: as above. A child touches none of it between fork and exec; `drop` takes it back.
+            unsafe { libc::madvise(at.as_ptr().cast(), layout.size(), libc::MADV_DONTFORK) };
         }
         // SAFETY: all of it is ours.
         unsafe { at.write_bytes(0, layout.size()) };
@@ -49,11 +54,12 @@ impl<T: Zeroable> Pages<T> {
     }
 }
 
-/// Panics if so many do not fit an address space.
+/// Large ones fill whole huge pages, so that advice about them is about nothing else. Panics if so many do not fit an
+/// address space.
 fn layout<T>(length: usize) -> Layout {
     let layout = Layout::array::<T>(length).expect("a table fits the address space");
     let align = if layout.size() >= HUGE { HUGE } else { SMALL };
-    layout.align_to(align).expect("an alignment is a power of two")
+    layout.align_to(align).expect("an alignment is a power of two").pad_to_align()
 }
 
 impl<T> Deref for Pages<T> {
@@ -68,8 +74,14 @@ impl<T> Deref for Pages<T> {
 
 impl<T> Drop for Pages<T> {
     fn drop(&mut self) {
+        let layout = layout::<T>(self.length);
+        if layout.size() >= HUGE {
+            // The allocator may give the memory to something that a child does need.
+            // SAFETY: the range is that of `new`.
+            unsafe { libc::madvise(self.at.as_ptr().cast(), layout.size(), libc::MADV_DOFORK) };
+        }
         // SAFETY: allocated in `new` with the same layout; a Zeroable has nothing to drop.
-        unsafe { dealloc(self.at.as_ptr().cast(), layout::<T>(self.length)) };
+        unsafe { dealloc(self.at.as_ptr().cast(), layout) };
     }
 }
 
@@ -106,5 +118,21 @@ mod tests {
             // The stack's, and the kernel's when it moves pages together; a thousand times as many without care.
             assert!(faults() - before < 20, "{} page faults in {length} lines", faults() - before);
         }
+    }
+
+    #[test]
+    fn a_child_of_the_process_costs_no_page_faults() {
+        use std::os::unix::process::CommandExt;
+        let pages = Pages::<[AtomicU64; 8]>::new(1_000_000);
+        let mut command = std::process::Command::new("/bin/true");
+        // SAFETY: it does nothing; that there is something to do makes it a real fork(2).
+        unsafe { command.pre_exec(|| Ok(())) };
+        let mut child = command.spawn().expect("there is such a program");
+        let before = faults();
+        for line in pages.iter() {
+            line[0].store(1, Ordering::Relaxed);
+        }
+        assert!(faults() - before < 20, "{} page faults", faults() - before);
+        child.wait().expect("it ends");
     }
 }
