@@ -257,7 +257,8 @@ impl Supervisor {
                 MacAddress(before),
                 MacAddress(mac)
             ),
-            Event::Neighbor(_) | Event::Health(health::Event::Changed { .. }) => {}
+            Event::Neighbor(_)
+            | Event::Health(health::Event::Changed { .. } | health::Event::Weight { .. }) => {}
             // Perhaps it answers with another MAC address now: ask.
             Event::Health(health::Event::Failing { key, .. }) => {
                 for key in compile::neighbors_at(&self.loaded.model, &self.survey, key.address) {

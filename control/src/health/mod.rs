@@ -1,28 +1,55 @@
 //! Health of the real servers: the same check of the same address is made once, however many services ask for it.
 //!
-//! From the outside in: [`Runner`] makes the checks and tells when a status changes, [`Health`] decides what a row of
-//! results means, and there is one file per kind of probe. Beside them [`PassiveHealth`] judges by what clients see.
+//! From the outside in: [`Runner`] makes the checks and tells when a status changes, `schedule` says when, [`Health`]
+//! decides what a row of results means, and there is one file or folder per kind of probe, over the sockets of `socket`.
+//! What reads a stranger's bytes is apart from what receives them ([`answers`]). Beside them [`PassiveHealth`] judges by
+//! what clients see.
 //!
 //! *Invariants*
 //! - a status changes only by results of probes, by the rules of [`Health`];
 //! - a probe that failed for want of resources on the director says nothing about the real server and does not
-//!   count: a director short of file descriptors must not take every server out.
+//!   count: a director short of file descriptors must not take every server out;
+//! - a probe is over within its timeout, or twice that where a connection and an answer have it each, whatever the
+//!   server does, and keeps no more of what it says than a bound that is written at each kind.
 
+mod descriptors;
+mod dns;
+mod file;
+mod http;
 mod passive;
+mod ping;
+mod probe;
 mod runner;
+mod schedule;
 mod script;
+mod smtp;
+mod socket;
 mod state;
 mod tcp;
+mod tls;
+mod udp;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::HealthCheck;
+pub use descriptors::raise_limit;
 pub use passive::{Facts, Handshakes, Out, PassiveHealth, RealKey};
 pub use runner::{Event, Runner};
 pub use state::{Health, Status};
+
+/// What reads the answers of servers, for the fuzzers.
+#[doc(hidden)]
+pub mod answers {
+    pub use super::dns::message::{Question, Verdict};
+    pub use super::http::answer::{Answer, LONGEST_BODY, LONGEST_HEAD, LONGEST_KEPT, Whole};
+    pub use super::ping::echo::Echo;
+    pub use super::smtp::conversation::{Conversation, LONGEST_LINE, MOST_LINES, Turn};
+}
 
 /// One check of one address: what the services that ask for it share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -36,7 +63,7 @@ pub struct CheckKey {
 /// The health of every check at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct HealthView {
-    checks: HashMap<CheckKey, Health>,
+    checks: HashMap<Arc<CheckKey>, Health>,
 }
 
 /// A probe that succeeded.
@@ -104,15 +131,26 @@ impl HealthView {
         self.checks.get(key)
     }
 
+    /// What the last success of a check said of its real server's weight.
+    pub fn weight(&self, key: &CheckKey) -> Option<Weight> {
+        self.health(key).and_then(Health::weight)
+    }
+
     /// Every check that runs, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&CheckKey, &Health)> {
-        self.checks.iter()
+        self.checks.iter().map(|(key, health)| (&**key, health))
     }
 }
 
-/// A view of the given facts, for the runner and for tests of what reads one.
+/// A view of the given facts, for tests of what reads one.
 impl FromIterator<(CheckKey, Health)> for HealthView {
     fn from_iter<I: IntoIterator<Item = (CheckKey, Health)>>(checks: I) -> HealthView {
+        checks.into_iter().map(|(key, health)| (Arc::new(key), health)).collect()
+    }
+}
+
+impl FromIterator<(Arc<CheckKey>, Health)> for HealthView {
+    fn from_iter<I: IntoIterator<Item = (Arc<CheckKey>, Health)>>(checks: I) -> HealthView {
         HealthView { checks: checks.into_iter().collect() }
     }
 }
@@ -132,9 +170,14 @@ impl From<io::Error> for Failure {
             Some(libc::ENETUNREACH | libc::ENETDOWN) => Failure::NetworkUnreachable,
             Some(libc::ECONNRESET) => Failure::Reset,
             Some(libc::EPERM | libc::EACCES) => Failure::NotPermitted,
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL) => {
-                Failure::Inconclusive(error)
-            }
+            Some(
+                libc::EMFILE
+                | libc::ENFILE
+                | libc::ENOBUFS
+                | libc::ENOMEM
+                | libc::EADDRNOTAVAIL
+                | libc::EADDRINUSE,
+            ) => Failure::Inconclusive(error),
             _ => Failure::Other(error),
         }
     }
@@ -147,6 +190,23 @@ fn seconds(duration: Duration) -> String {
     } else {
         format!("{} s", duration.as_millis() as f64 / 1000.0)
     }
+}
+
+/// What no stranger guesses: the standard library's hash has a key from the kernel.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// The way of a check that says nothing of it.
+#[cfg(test)]
+fn way_to(to: std::net::SocketAddr) -> socket::Way {
+    let check = HealthCheck::new(crate::model::Probe::Tcp, to.port());
+    socket::Way::of(&CheckKey { address: to.ip(), check })
 }
 
 #[cfg(test)]

@@ -1,16 +1,24 @@
-//! Makes the checks: one task per check, each at its own fixed rate.
+//! Makes the checks: one task per check, each on its own schedule.
 //!
 //! *Invariants*
-//! - a probe of a check starts `interval` after the start of the one before, measured from the first: no drift;
-//! - probes of one check never overlap: a start that falls into a running probe is left out;
-//! - an unchanged check is never restarted by [`Runner::set`], and keeps its history;
+//! - probes of one check never overlap, so there are at most as many sockets as checks;
+//! - an unchanged check is never restarted by [`Runner::set`]; one that probes the same as one before, at other times,
+//!   keeps its history;
 //! - an [`Event`] is sent after the result is in [`Runner::view`].
+//!
+//! # Several requests
+//! A check with several requests makes one a probe, in turn, each `interval` after the one before, and begins again with
+//! the first: a server with k requests is looked at as often as any other, and each request every k intervals. Each
+//! request that fails counts, and is made again until it succeeds or the server is out. For a server that is not up a
+//! round counts only as a whole: the request that failed is made until it succeeds, then all of them from the first on;
+//! with `fast_recovery` (and then at the start as well) these wait for no interval. All this is keepalived's way, read
+//! off `epilog()` in its check_http.c.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::hash::{Hash, Hasher};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,11 +28,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{CheckKey, Failure, Health, HealthView, Status, Success, tcp};
-use crate::model::Probe;
-
-/// Checks that start together start within this: a burst of connections, but no wait anyone notices.
-const SPREAD: Duration = Duration::from_millis(100);
+use super::probe::{Prober, Rules, requests};
+use super::schedule::{Next, Schedule};
+use super::{CheckKey, Failure, Health, HealthView, Status, Success, Weight};
+use crate::model::{Probe, Scripts, Target};
 
 /// A result that matters to somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,13 +55,21 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A server that stays as it is has another weight.
+    Weight {
+        /// Which check.
+        key: CheckKey,
+        /// What it says now.
+        weight: Option<Weight>,
+    },
 }
 
 /// Runs a set of checks until it is dropped.
 pub struct Runner<E> {
-    checks: HashMap<CheckKey, Running>,
+    checks: HashMap<Arc<CheckKey>, Running>,
     events: UnboundedSender<E>,
-    prober: Prober,
+    prepare: Prepare,
+    rules: Rules,
     worst_lateness: Arc<AtomicU64>,
 }
 
@@ -64,16 +79,38 @@ struct Running {
 }
 
 type ProbeResult = Pin<Box<dyn Future<Output = Result<Success, Failure>> + Send>>;
-type Prober = fn(CheckKey) -> ProbeResult;
+/// Makes one probe: of several requests the one with this number.
+type MakeProbe = Box<dyn Fn(usize) -> ProbeResult + Send>;
+type Prepare = fn(Arc<CheckKey>, Rules) -> MakeProbe;
+
+/// What makes two checks the same but for their times.
+type Subject<'a> = (IpAddr, &'a Probe, &'a Target);
 
 impl<E: From<Event> + Send + 'static> Runner<E> {
     /// Runs nothing yet; events go to `events` as long as someone listens.
     pub fn new(events: UnboundedSender<E>) -> Runner<E> {
-        Runner::with_prober(events, |key| Box::pin(probe(key)))
+        Runner::with(events, |key, rules| {
+            let prober = Arc::new(Prober::new(key, rules));
+            Box::new(move |turn| {
+                let prober = prober.clone();
+                Box::pin(async move { prober.probe(turn).await })
+            })
+        })
     }
 
-    fn with_prober(events: UnboundedSender<E>, prober: Prober) -> Runner<E> {
-        Runner { checks: HashMap::new(), events, prober, worst_lateness: Arc::default() }
+    fn with(events: UnboundedSender<E>, prepare: Prepare) -> Runner<E> {
+        Runner {
+            checks: HashMap::new(),
+            events,
+            prepare,
+            rules: Rules::default(),
+            worst_lateness: Arc::default(),
+        }
+    }
+
+    /// The rules for programs from the next probe on.
+    pub fn set_scripts(&mut self, rules: Scripts) {
+        *self.rules.lock().expect("no holder of this lock panics") = Arc::new(rules);
     }
 
     /// Makes `wanted` the checks that run. Unchanged ones keep running, new ones start now, others stop. One that
@@ -89,27 +126,26 @@ impl<E: From<Event> + Send + 'static> Runner<E> {
         is_up: impl Fn(&CheckKey) -> bool,
     ) {
         let wanted: HashSet<CheckKey> = wanted.into_iter().collect();
-        let stopped: Vec<(CheckKey, Running)> =
-            self.checks.extract_if(|key, _| !wanted.contains(key)).collect();
-        for key in wanted {
-            if !self.checks.contains_key(&key) {
-                let health = stopped
-                    .iter()
-                    .find(|(old, _)| {
-                        old.address == key.address
-                            && old.check.probe == key.check.probe
-                            && old.check.target == key.check.target
-                    })
-                    .map(|(_, old)| {
-                        old.snapshot().with_thresholds(key.check.timing.rise, key.check.timing.fall)
-                    })
-                    .unwrap_or_else(|| match is_up(&key) {
-                        true => Health::assumed_up(key.check.timing.rise, key.check.timing.fall),
-                        false => Health::new(key.check.timing.rise, key.check.timing.fall),
-                    });
-                let running = self.start(key.clone(), health);
-                self.checks.insert(key, running);
-            }
+        let known: HashMap<Subject<'_>, Health> =
+            self.checks.iter().map(|(key, running)| (key.subject(), running.snapshot())).collect();
+        let new: Vec<(CheckKey, Health)> = wanted
+            .iter()
+            .filter(|key| !self.checks.contains_key(*key))
+            .map(|key| {
+                let timing = &key.check.timing;
+                let health = match known.get(&key.subject()) {
+                    Some(before) => before.with_thresholds(timing.rise, timing.fall),
+                    None if is_up(key) => Health::assumed_up(timing.rise, timing.fall),
+                    None => Health::starting(&key.check),
+                };
+                (key.clone(), health)
+            })
+            .collect();
+        self.checks.retain(|key, _| wanted.contains(&**key));
+        for (key, health) in new {
+            let key = Arc::new(key);
+            let running = self.start(key.clone(), health);
+            self.checks.insert(key, running);
         }
     }
 
@@ -123,11 +159,11 @@ impl<E: From<Event> + Send + 'static> Runner<E> {
         Duration::from_micros(self.worst_lateness.load(Ordering::Relaxed))
     }
 
-    fn start(&self, key: CheckKey, health: Health) -> Running {
+    fn start(&self, key: Arc<CheckKey>, health: Health) -> Running {
         let health = Arc::new(Mutex::new(health));
         let task = tokio::spawn(run(
-            key,
-            self.prober,
+            key.clone(),
+            (self.prepare)(key, self.rules.clone()),
             health.clone(),
             self.events.clone(),
             self.worst_lateness.clone(),
@@ -148,65 +184,122 @@ impl Drop for Running {
     }
 }
 
+impl CheckKey {
+    fn subject(&self) -> Subject<'_> {
+        (self.address, &self.check.probe, &self.check.target)
+    }
+}
+
 async fn run<E: From<Event>>(
-    key: CheckKey,
-    prober: Prober,
+    key: Arc<CheckKey>,
+    probe: MakeProbe,
     health: Arc<Mutex<Health>>,
     events: UnboundedSender<E>,
     worst_lateness: Arc<AtomicU64>,
 ) {
-    let interval = key.check.timing.interval.max(Duration::from_millis(1));
-    let mut due = Instant::now() + offset(&key);
+    let (schedule, mut due) = Schedule::start(Instant::now(), &key.check.timing, draw(&key));
+    let mut round = Round::of(&key.check.probe);
     loop {
         tokio::time::sleep_until(due).await;
         worst_lateness.fetch_max(due.elapsed().as_micros() as u64, Ordering::Relaxed);
-        let result = prober(key.clone()).await;
-        // To the first start that is still to come, on the grid of the very first.
-        let behind = (due + interval).elapsed().as_nanos().div_ceil(interval.as_nanos());
-        due += interval * (1 + u32::try_from(behind).unwrap_or(0));
-        if let Some(event) = record(&key, &health, result) {
+        let began = Instant::now();
+        let result = probe(round.turn).await;
+        let ended = Instant::now();
+        let (event, next) = record(&key, &health, &mut round, result, ended - began);
+        due = schedule.next(ended, next);
+        if let Some(event) = event {
             // Nobody listens any more: the view is still kept.
             let _ = events.send(event.into());
         }
     }
 }
 
-fn record(key: &CheckKey, health: &Mutex<Health>, result: Result<Success, Failure>) -> Option<Event> {
+/// The requests of one check, in turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Round {
+    requests: usize,
+    /// The one that is made next.
+    turn: usize,
+    /// That one failed.
+    failed: bool,
+    is_fast: bool,
+}
+
+impl Round {
+    fn of(probe: &Probe) -> Round {
+        let is_fast = matches!(probe, Probe::Http(http) if http.fast_recovery);
+        Round { requests: requests(probe), turn: 0, failed: false, is_fast }
+    }
+
+    fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    /// Whether all requests have succeeded with this one.
+    fn succeed(&mut self, status: Status) -> bool {
+        let again = std::mem::take(&mut self.failed) && status != Status::Up && self.requests > 1;
+        self.turn = if again { 0 } else { (self.turn + 1) % self.requests };
+        self.turn == 0 && !again
+    }
+}
+
+/// Takes in a result: what is to be told, and when the next probe is made.
+fn record(
+    key: &CheckKey,
+    health: &Mutex<Health>,
+    round: &mut Round,
+    result: Result<Success, Failure>,
+    took: Duration,
+) -> (Option<Event>, Next) {
     let mut health = health.lock().expect("no holder of this lock panics");
-    let reason = match result {
-        Ok(_) => None,
-        Err(failure) if failure.counts() => Some(failure.to_string()),
+    let now = Instant::now().into_std();
+    health.time(took);
+    match result {
+        Ok(Success { weight }) => {
+            let is_news = health.weigh(weight);
+            if !round.succeed(health.status()) {
+                let is_up = health.status() == Status::Up && health.since().is_some();
+                let waits = is_up || !round.is_fast;
+                health.record_part(now);
+                return (None, if waits { Next::Interval } else { Next::Now });
+            }
+            let event = match health.record(now, Ok(())) {
+                Some(before) => Some(changed(key, before, health.status(), None)),
+                None => is_news.then(|| Event::Weight { key: key.clone(), weight }),
+            };
+            (event, Next::Interval)
+        }
+        Err(failure) if failure.counts() => {
+            round.fail();
+            let reason = failure.to_string();
+            if key.check.log_all_failures {
+                let (address, check) = (key.address, &key.check.probe);
+                tracing::info!("{check} check of {address} failed: {reason}");
+            }
+            let event = match health.record(now, Err(reason.clone())) {
+                Some(before) => Some(changed(key, before, health.status(), Some(reason))),
+                None => (health.streak() == 1).then(|| Event::Failing { key: key.clone(), reason }),
+            };
+            (event, if health.status() == Status::Up { Next::Retry } else { Next::Interval })
+        }
         Err(failure) => {
-            tracing::warn!(address = %key.address, %failure, "a health check has no result");
-            health.note(failure.to_string());
-            return None;
+            if health.note(failure.to_string()) {
+                tracing::warn!(address = %key.address, %failure, "a health check has no result");
+            }
+            (None, Next::Interval)
         }
-    };
-    let changed = health.record(Instant::now().into_std(), reason.clone().map_or(Ok(()), Err));
-    match (changed, reason) {
-        (Some(before), reason) => {
-            Some(Event::Changed { key: key.clone(), before, after: health.status(), reason })
-        }
-        (None, Some(reason)) if health.streak() == 1 => Some(Event::Failing { key: key.clone(), reason }),
-        (None, _) => None,
     }
 }
 
-async fn probe(key: CheckKey) -> Result<Success, Failure> {
-    let target = &key.check.target;
-    let to = SocketAddr::new(target.address.unwrap_or(key.address), target.port);
-    match key.check.probe {
-        Probe::Tcp => tcp::probe(to, key.check.timing.timeout).await.map(|()| Success::default()),
-        _ => Err(Failure::Inconclusive(std::io::Error::other("this kind of check is not made yet"))),
-    }
+fn changed(key: &CheckKey, before: Status, after: Status, reason: Option<String>) -> Event {
+    Event::Changed { key: key.clone(), before, after, reason }
 }
 
-/// When the first probe starts. The same for the same check, so that two runs can be compared.
-fn offset(key: &CheckKey) -> Duration {
-    let spread = SPREAD.min(key.check.timing.interval / 10);
+/// 0-1, the same for the same check, so that two runs can be compared.
+fn draw(key: &CheckKey) -> f64 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
-    spread.mul_f64((hasher.finish() >> 32) as f64 / f64::from(u32::MAX))
+    (hasher.finish() >> 32) as f64 / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

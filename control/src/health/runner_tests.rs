@@ -1,14 +1,13 @@
 //! The runner with probes that only pretend, and real time.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::LazyLock;
 
 use socket2::{Domain, Socket, Type};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::model::{HealthCheck, Timing};
+use crate::model::{HealthCheck, Http, HttpVersion, Request, Start, Timing};
 
 const INTERVAL: Duration = Duration::from_millis(40);
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -36,21 +35,28 @@ fn starts(address: IpAddr) -> Vec<Instant> {
     STARTS.lock().unwrap().get(&address).cloned().unwrap_or_default()
 }
 
-/// Takes the port for milliseconds, and then succeeds if the address is odd.
-fn pretend(key: CheckKey) -> ProbeResult {
-    Box::pin(async move {
-        STARTS.lock().unwrap().entry(key.address).or_default().push(Instant::now());
-        tokio::time::sleep(Duration::from_millis(key.check.target.port.into())).await;
-        match key.address {
-            IpAddr::V4(address) if address.octets()[3] % 2 == 1 => Ok(Success::default()),
-            _ => Err(Failure::Refused),
-        }
+/// Takes the port for milliseconds, and then succeeds if the address is odd; with the turn as the weight.
+fn pretend(key: Arc<CheckKey>, _rules: Rules) -> MakeProbe {
+    Box::new(move |turn| {
+        let key = key.clone();
+        Box::pin(async move {
+            STARTS.lock().unwrap().entry(key.address).or_default().push(Instant::now());
+            tokio::time::sleep(Duration::from_millis(key.check.target.port.into())).await;
+            match key.address {
+                IpAddr::V4(address) if address.octets()[3] % 2 == 1 => Ok(says(turn as u16)),
+                _ => Err(Failure::Refused),
+            }
+        })
     })
+}
+
+fn says(weight: u16) -> Success {
+    Success { weight: Some(Weight::Set(weight)) }
 }
 
 fn pretending() -> (Runner<Event>, UnboundedReceiver<Event>) {
     let (events, inbox) = unbounded_channel();
-    (Runner::with_prober(events, pretend), inbox)
+    (Runner::with(events, pretend), inbox)
 }
 
 async fn count(address: IpAddr, at_least: usize) {
@@ -60,13 +66,14 @@ async fn count(address: IpAddr, at_least: usize) {
 }
 
 #[test]
-fn probes_start_on_the_grid_of_the_first_whatever_each_takes() {
+fn probes_start_on_a_grid_whatever_each_takes() {
     on_runtime(async {
         let (mut runner, _inbox) = pretending();
         let check = key("192.0.2.1", 15);
         runner.set([check.clone()]);
-        count(check.address, 12).await;
-        let starts = starts(check.address);
+        count(check.address, 13).await;
+        // The first one waits for no grid.
+        let starts = &starts(check.address)[1..];
         // 11 intervals, and not 11 x (interval + 15 ms); a late start makes the next gap shorter, not later.
         let span = starts[11] - starts[0];
         let intervals = span.as_secs_f64() / INTERVAL.as_secs_f64();
@@ -81,8 +88,8 @@ fn a_probe_longer_than_the_interval_leaves_starts_out_and_never_overlaps() {
         let (mut runner, _inbox) = pretending();
         let check = key("192.0.2.3", 60);
         runner.set([check.clone()]);
-        count(check.address, 6).await;
-        let starts = starts(check.address);
+        count(check.address, 7).await;
+        let starts = &starts(check.address)[1..];
         for gap in starts.windows(2) {
             assert!(gap[1] - gap[0] >= Duration::from_millis(60), "{:?}", gap[1] - gap[0]);
         }
@@ -157,6 +164,7 @@ fn a_server_that_closes_is_failing_first_then_down_and_up_again_when_it_is_back(
         let expect = async |inbox: &mut UnboundedReceiver<Event>| match inbox.recv().await.unwrap() {
             Event::Changed { after, .. } => Some(after),
             Event::Failing { .. } => None,
+            weight => panic!("{weight:?}"),
         };
         assert_eq!(expect(&mut inbox).await, Some(Status::Up));
         drop(server);
@@ -167,26 +175,153 @@ fn a_server_that_closes_is_failing_first_then_down_and_up_again_when_it_is_back(
     });
 }
 
+/// A history that results are put into one by one.
+struct History {
+    key: CheckKey,
+    health: Mutex<Health>,
+    round: Round,
+}
+
+impl History {
+    fn of(key: CheckKey) -> History {
+        let (health, round) = (Mutex::new(Health::starting(&key.check)), Round::of(&key.check.probe));
+        History { key, health, round }
+    }
+
+    fn take(&mut self, result: Result<Success, Failure>) -> (Option<Event>, Next) {
+        record(&self.key, &self.health, &mut self.round, result, Duration::from_millis(3))
+    }
+
+    fn status(&self) -> Status {
+        self.health.lock().unwrap().status()
+    }
+}
+
 #[test]
 fn a_result_that_says_nothing_about_the_server_changes_nothing() {
-    let check = key("192.0.2.11", 0);
-    let health = Mutex::new(Health::new(1, 1));
-    record(&check, &health, Ok(Success::default()));
+    let mut history = History::of(key("192.0.2.11", 0));
+    history.take(Ok(Success::default()));
     let short = Failure::Inconclusive(std::io::Error::from_raw_os_error(libc::EMFILE));
-    assert_eq!(record(&check, &health, Err(short)), None);
-    let health = health.into_inner().unwrap();
-    assert_eq!((health.status(), health.streak()), (Status::Up, 1));
+    assert_eq!(history.take(Err(short)), (None, Next::Interval));
+    let health = history.health.into_inner().unwrap();
+    assert_eq!((health.status(), health.streak(), health.probes()), (Status::Up, 1, 1));
     assert!(health.last_error().unwrap().starts_with("the director could not probe"));
 }
 
 #[test]
-fn starts_are_spread_over_a_tenth_of_the_interval_and_100_ms_at_most() {
-    let mut check = key("192.0.2.13", 80);
-    let offsets: BTreeSet<Duration> = (1..=200).map(|port| offset(&key("192.0.2.13", port))).collect();
-    assert!(offsets.len() > 150 && *offsets.last().unwrap() <= INTERVAL / 10);
-    check.check.timing.interval = Duration::from_secs(60);
-    assert!(offset(&check) <= SPREAD);
-    assert_eq!(offset(&check), offset(&check));
+fn a_failed_probe_of_a_server_that_is_up_is_soon_followed_by_another() {
+    let mut history = History::of(key("192.0.2.12", 0));
+    assert_eq!(history.take(Ok(Success::default())).1, Next::Interval);
+    assert_eq!(history.take(Err(Failure::Refused)).1, Next::Retry);
+    assert_eq!(history.take(Err(Failure::Refused)).1, Next::Interval, "it is down");
+    assert_eq!(history.take(Err(Failure::Refused)).1, Next::Interval);
+    let health = history.health.into_inner().unwrap();
+    assert_eq!((health.probes(), health.failures(), health.took()), (4, 3, Some(Duration::from_millis(3))));
+}
+
+#[test]
+fn another_weight_is_told_unless_it_comes_with_another_status() {
+    let mut history = History::of(key("192.0.2.13", 0));
+    assert!(matches!(history.take(Ok(says(7))).0, Some(Event::Changed { after: Status::Up, .. })));
+    assert_eq!(history.take(Ok(says(7))).0, None);
+    let told = Event::Weight { key: history.key.clone(), weight: Some(Weight::Set(8)) };
+    assert_eq!(history.take(Ok(says(8))).0, Some(told));
+    assert!(matches!(history.take(Err(Failure::Refused)).0, Some(Event::Failing { .. })));
+    assert_eq!(history.health.into_inner().unwrap().weight(), Some(Weight::Set(8)), "the last success's");
+}
+
+#[test]
+fn a_server_that_is_assumed_well_is_up_before_its_first_result_which_decides() {
+    on_runtime(async {
+        let (mut runner, mut inbox) = pretending();
+        let mut checks = [key("192.0.2.14", 5), key("192.0.2.15", 5)];
+        checks.iter_mut().for_each(|key| key.check.start = Start::Up);
+        runner.set(checks.clone());
+        checks.iter().for_each(|key| assert_eq!(runner.view().status(key), Status::Up));
+        let [bad, good] = checks;
+        let mut told = [inbox.recv().await.unwrap(), inbox.recv().await.unwrap()];
+        told.sort_by_key(|event| matches!(event, Event::Weight { .. }));
+        assert_eq!(
+            told,
+            [
+                Event::Changed {
+                    key: bad,
+                    before: Status::Up,
+                    after: Status::Down,
+                    reason: Some("connection refused".into())
+                },
+                Event::Weight { key: good.clone(), weight: Some(Weight::Set(0)) }
+            ]
+        );
+        assert_eq!(runner.view().weight(&good), Some(Weight::Set(0)));
+    });
+}
+
+fn several(requests: usize, fast_recovery: bool) -> CheckKey {
+    let request =
+        Request { path: "/".into(), host: None, status: vec![(200, 200)], digest: None, pattern: None };
+    let requests = vec![request; requests];
+    let probe =
+        Probe::Http(Http { tls: None, version: HttpVersion::default(), host: None, requests, fast_recovery });
+    let mut key = key("192.0.2.17", 80);
+    key.check.probe = probe;
+    key
+}
+
+#[test]
+fn of_several_requests_each_has_its_turn_and_all_must_succeed_to_bring_a_server_up() {
+    let mut history = History::of(several(3, false));
+    let good = || Ok(Success::default());
+    for (turn, status) in [(1, Status::Unknown), (2, Status::Unknown), (0, Status::Up)] {
+        assert_eq!(history.take(good()).1, Next::Interval);
+        assert_eq!((history.round.turn, history.status()), (turn, status));
+    }
+    // The one that fails is made again, and may succeed in time.
+    history.take(good());
+    for _ in 0..2 {
+        assert_eq!(history.take(Err(Failure::Refused)).1, Next::Retry);
+        assert_eq!(history.round.turn, 1);
+        history.take(good());
+        assert_eq!((history.round.turn, history.status()), (2, Status::Up));
+        history.round.turn = 1;
+    }
+    for _ in 0..2 {
+        history.take(Err(Failure::Refused));
+    }
+    assert_eq!((history.round.turn, history.status()), (1, Status::Down));
+    // First the one that failed, then all.
+    for turn in [0, 1, 2] {
+        assert_eq!(history.take(good()).1, Next::Interval);
+        assert_eq!((history.round.turn, history.status()), (turn, Status::Down));
+    }
+    history.take(good());
+    assert_eq!((history.round.turn, history.status()), (0, Status::Up));
+}
+
+#[test]
+fn with_fast_recovery_the_requests_that_bring_a_server_up_do_not_wait() {
+    let mut history = History::of(several(2, true));
+    let good = || Ok(Success::default());
+    assert_eq!(history.take(good()).1, Next::Now);
+    assert_eq!(
+        history.take(good()),
+        (Some(changed(&history.key.clone(), Status::Unknown, Status::Up, None)), Next::Interval)
+    );
+    assert_eq!(history.take(good()).1, Next::Interval, "it is up");
+    for next in [Next::Retry, Next::Interval, Next::Interval] {
+        assert_eq!(history.take(Err(Failure::Refused)).1, next);
+    }
+    assert_eq!([(); 3].map(|()| history.take(good()).1), [Next::Now, Next::Now, Next::Interval]);
+    assert_eq!(history.status(), Status::Up);
+}
+
+#[test]
+fn different_checks_have_different_times_and_the_same_one_the_same() {
+    let mut draws: Vec<f64> = (1..=200).map(|port| draw(&key("192.0.2.13", port))).collect();
+    assert!(draws.iter().all(|draw| (0.0..=1.0).contains(draw)));
+    assert_eq!(draw(&key("192.0.2.13", 1)), draws[0]);
+    draws.sort_by(f64::total_cmp);
+    assert!(draws.windows(2).all(|pair| pair[1] - pair[0] < 0.05), "spread over the whole");
 }
 
 #[test]

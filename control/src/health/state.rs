@@ -1,12 +1,17 @@
 //! What a row of results means: rise and fall, as keepalived and HAProxy have them, but for one thing. The first
-//! result decides at once, so that a director that starts does not keep a good server out for `rise` intervals.
+//! result decides at once, whatever was assumed before, so that a director that starts does not keep a good server out
+//! for `rise` intervals, nor a dead one in for `fall` of them.
 //!
 //! *Invariants*
-//! - `Up` turns to `Down` after `fall` failures in a row and nothing else, `Down` to `Up` after `rise` successes;
+//! - after the first result `Up` turns to `Down` after `fall` failures in a row and nothing else, `Down` to `Up` after
+//!   `rise` successes;
 //! - `Unknown` ends with the first result and never comes back.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use super::Weight;
+use crate::model::{HealthCheck, Start};
 
 /// What a check knows about its real server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -26,10 +31,16 @@ pub struct Health {
     rise: u32,
     fall: u32,
     status: Status,
+    /// The status is more than an assumption: from now on it takes `rise` or `fall` results to change it.
+    is_decided: bool,
     since: Option<Instant>,
     streak: u32,
     last_failed: bool,
     last_error: Option<String>,
+    weight: Option<Weight>,
+    took: Option<Duration>,
+    probes: u64,
+    failures: u64,
 }
 
 impl Health {
@@ -39,17 +50,31 @@ impl Health {
             rise: rise.max(1),
             fall: fall.max(1),
             status: Status::Unknown,
+            is_decided: false,
             since: None,
             streak: 0,
             last_failed: false,
             last_error: None,
+            weight: None,
+            took: None,
+            probes: 0,
+            failures: 0,
         }
+    }
+
+    /// No result yet of a check as it is configured.
+    pub fn starting(check: &HealthCheck) -> Health {
+        let status = match check.start {
+            Start::Unknown => Status::Unknown,
+            Start::Up => Status::Up,
+        };
+        Health { status, ..Health::new(check.timing.rise, check.timing.fall) }
     }
 
     /// No result yet of a check of a server that is up by what was known so far: it stays up until `fall` results say
     /// otherwise, so that configuring a check takes nobody out.
     pub fn assumed_up(rise: u32, fall: u32) -> Health {
-        Health { status: Status::Up, ..Health::new(rise, fall) }
+        Health { status: Status::Up, is_decided: true, ..Health::new(rise, fall) }
     }
 
     /// Takes in one result; the status before if this result changed it.
@@ -57,28 +82,58 @@ impl Health {
         let failed = result.is_err();
         self.streak =
             if self.streak > 0 && failed == self.last_failed { self.streak.saturating_add(1) } else { 1 };
-        self.last_failed = failed;
+        self.count(failed);
         if let Err(error) = result {
             self.last_error = Some(error);
         }
         let after = match (self.status, failed) {
-            (Status::Unknown, false) => Status::Up,
-            (Status::Unknown, true) => Status::Down,
+            (_, true) if !self.is_decided => Status::Down,
+            (_, false) if !self.is_decided => Status::Up,
             (Status::Up, true) if self.streak >= self.fall => Status::Down,
             (Status::Down, false) if self.streak >= self.rise => Status::Up,
             (same, _) => same,
         };
+        self.is_decided = true;
         let before = std::mem::replace(&mut self.status, after);
-        if before == after {
-            return None;
+        if before != after || self.since.is_none() {
+            self.since = Some(now);
         }
-        self.since = Some(now);
-        Some(before)
+        (before != after).then_some(before)
     }
 
-    /// Remembers why a probe gave no result.
-    pub fn note(&mut self, error: String) {
+    /// One of several requests succeeded, and not yet all of them: as good as all for a server that is up, nothing for
+    /// one that is not.
+    pub fn record_part(&mut self, now: Instant) {
+        if self.status == Status::Up && self.is_decided {
+            self.record(now, Ok(()));
+        } else {
+            self.count(false);
+            self.streak = 0;
+        }
+    }
+
+    fn count(&mut self, failed: bool) {
+        self.last_failed = failed;
+        self.probes += 1;
+        self.failures += u64::from(failed);
+    }
+
+    /// Remembers why a probe gave no result; whether that is news.
+    pub fn note(&mut self, error: String) -> bool {
+        let is_news = self.last_error.as_ref() != Some(&error);
         self.last_error = Some(error);
+        is_news
+    }
+
+    /// Remembers what a success said of the weight; whether that is news.
+    pub fn weigh(&mut self, weight: Option<Weight>) -> bool {
+        let before = std::mem::replace(&mut self.weight, weight);
+        before != weight
+    }
+
+    /// Remembers how long the last probe took.
+    pub fn time(&mut self, took: Duration) {
+        self.took = Some(took);
     }
 
     /// The same history under other thresholds: a check whose timing was configured anew.
@@ -91,12 +146,7 @@ impl Health {
         self.status
     }
 
-    /// What the last success said of the real server's weight.
-    pub fn weight(&self) -> Option<super::Weight> {
-        None
-    }
-
-    /// When the status last changed; `None` before the first result.
+    /// Since when the status is what it is, by a result; `None` before the first.
     pub fn since(&self) -> Option<Instant> {
         self.since
     }
@@ -115,6 +165,26 @@ impl Health {
     pub fn last_error(&self) -> Option<&str> {
         self.last_error.as_deref()
     }
+
+    /// What the last success said of the real server's weight.
+    pub fn weight(&self) -> Option<Weight> {
+        self.weight
+    }
+
+    /// How long the last probe took; `None` before the first.
+    pub fn took(&self) -> Option<Duration> {
+        self.took
+    }
+
+    /// Probes with a result.
+    pub fn probes(&self) -> u64 {
+        self.probes
+    }
+
+    /// Those of them that failed.
+    pub fn failures(&self) -> u64 {
+        self.failures
+    }
 }
 
 impl fmt::Display for Status {
@@ -129,11 +199,10 @@ impl fmt::Display for Status {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::Probe;
 
     fn failure() -> Result<(), String> {
         Err("connection refused".into())
@@ -174,6 +243,46 @@ mod tests {
         let mut health = health.with_thresholds(1, 2);
         assert_eq!(health.record(now, failure()), None);
         assert_eq!(health.record(now, failure()), Some(Status::Up));
+    }
+
+    #[test]
+    fn a_server_that_is_assumed_well_goes_down_with_the_first_failure_if_it_comes_first() {
+        let check = HealthCheck { start: Start::Up, ..HealthCheck::new(Probe::Tcp, 80) };
+        let (now, mut bad) = (Instant::now(), Health::starting(&check));
+        assert_eq!((bad.status(), bad.since()), (Status::Up, None));
+        assert_eq!(bad.record(now, failure()), Some(Status::Up));
+        assert_eq!((bad.status(), bad.since()), (Status::Down, Some(now)));
+        // After a success it takes `fall` of them.
+        let mut good = Health::starting(&check);
+        assert_eq!(good.record(now, Ok(())), None);
+        assert_eq!(good.since(), Some(now));
+        assert_eq!(good.record(now, failure()), None);
+    }
+
+    #[test]
+    fn a_server_that_was_up_takes_more_than_one_failure_of_a_new_check() {
+        let mut health = Health::assumed_up(1, 2);
+        let now = Instant::now();
+        assert_eq!(health.record(now, failure()), None);
+        assert_eq!(health.record(now, failure()), Some(Status::Up));
+    }
+
+    #[test]
+    fn a_part_of_the_requests_ends_a_row_of_failures_but_brings_nobody_up() {
+        let now = Instant::now();
+        let mut health = Health::new(1, 2);
+        health.record_part(now);
+        assert_eq!((health.status(), health.streak()), (Status::Unknown, 0));
+        health.record(now, Ok(()));
+        for _ in 0..2 {
+            health.record(now, failure());
+            health.record_part(now);
+        }
+        assert_eq!(health.status(), Status::Up);
+        health.record(now, failure());
+        assert_eq!(health.record(now, failure()), Some(Status::Up));
+        health.record_part(now);
+        assert_eq!((health.status(), health.probes(), health.failures()), (Status::Down, 9, 4));
     }
 
     /// The definition, looked up in the whole history each time.
