@@ -45,3 +45,19 @@ pub const FALL: u32 = 3;
 /// All of it together.
 pub const TIMING: Timing =
     Timing { interval: INTERVAL, timeout: TIMEOUT, retry: None, rise: RISE, fall: FALL, warmup: None };
+/// Path of a request.
+pub const PATH: &str = "/";
+/// Status codes that are good.
+pub const STATUS: (u16, u16) = (200, 299);
+/// The name given with HELO by a check: what any host may call itself.
+pub const HELO: &str = "localhost";
+/// Type of the record that a DNS check asks for.
+pub const RECORD: &str = "SOA";
+/// The name that a DNS check asks for: the root, which every resolver knows.
+pub const NAME: &str = ".";
+/// Longest answer to a datagram that is good: any.
+pub const MAX_REPLY: usize = 65_535;
+/// Port of a mail server.
+pub const MAIL_PORT: u16 = 25;
+/// Longest conversation with a mail server.
+pub const MAIL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -28,6 +28,8 @@ pub(super) struct File {
     pub director: Typed<Director>,
     #[serde(default)]
     pub service: Vec<Spanned<Service>>,
+    pub scripts: Typed<Scripts>,
+    pub notify: Typed<Notify>,
 }
 
 /// `[director]`
@@ -76,14 +78,25 @@ pub(super) struct Service {
     pub ttl: Typed<String>,
     pub table_share: Typed<String>,
     pub slow_start: Typed<String>,
+    pub inhibit_on_failure: Typed<bool>,
+    pub vip_check: Typed<BooleanOrText>,
+    pub quorum: Typed<i64>,
+    pub hysteresis: Typed<i64>,
+    pub quorum_up: Typed<Command>,
+    pub quorum_down: Typed<Command>,
+    pub mail: Typed<bool>,
+    pub omega: Typed<bool>,
+    pub group: Typed<String>,
     pub timeouts: Typed<Timeouts>,
-    pub check: Typed<Check>,
+    #[serde(default)]
+    pub check: Vec<Spanned<Check>>,
     pub passive: Typed<Passive>,
+    pub sorry: Typed<Sorry>,
     #[serde(default)]
     pub real: Vec<Spanned<Real>>,
 }
 
-/// `[service.check]`
+/// `[service.check]` and `[service.real.check]`, once or several times.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Check {
@@ -91,9 +104,75 @@ pub(super) struct Check {
     pub kind: Typed<String>,
     pub interval: Typed<String>,
     pub timeout: Typed<String>,
+    pub retry: Typed<String>,
     pub rise: Typed<i64>,
     pub fall: Typed<i64>,
+    pub warmup: Typed<String>,
+    pub start: Typed<String>,
+    pub log_all_failures: Typed<bool>,
+    pub address: Typed<String>,
     pub port: Typed<i64>,
+    pub source: Typed<String>,
+    pub source_port: Typed<i64>,
+    pub interface: Typed<String>,
+    pub mark: Typed<i64>,
+    pub path: Typed<String>,
+    pub status: Typed<Vec<Spanned<IntegerOrText>>>,
+    pub digest: Typed<String>,
+    #[serde(rename = "match")]
+    pub pattern: Typed<String>,
+    pub match_not: Typed<String>,
+    pub match_from: Typed<i64>,
+    pub match_to: Typed<i64>,
+    pub host: Typed<String>,
+    pub http_version: Typed<String>,
+    pub fast_recovery: Typed<bool>,
+    pub sni: Typed<BooleanOrText>,
+    pub verify: Typed<BooleanOrText>,
+    pub ca: Typed<String>,
+    #[serde(default)]
+    pub request: Vec<Spanned<Request>>,
+    pub helo: Typed<String>,
+    pub record: Typed<String>,
+    pub name: Typed<String>,
+    pub payload: Typed<String>,
+    pub payload_hex: Typed<String>,
+    pub require_reply: Typed<bool>,
+    pub min_reply: Typed<i64>,
+    pub max_reply: Typed<i64>,
+    pub command: Typed<Words>,
+    pub user: Typed<String>,
+    pub group: Typed<String>,
+    pub sets_weight: Typed<bool>,
+    pub factor: Typed<i64>,
+}
+
+/// `[[service.check.request]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Request {
+    pub path: Typed<String>,
+    pub host: Typed<String>,
+    pub status: Typed<Vec<Spanned<IntegerOrText>>>,
+    pub digest: Typed<String>,
+    #[serde(rename = "match")]
+    pub pattern: Typed<String>,
+    pub match_not: Typed<String>,
+    pub match_from: Typed<i64>,
+    pub match_to: Typed<i64>,
+}
+
+/// `[service.sorry]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sorry {
+    pub address: Typed<String>,
+    pub weight: Typed<i64>,
+    pub inhibit: Typed<bool>,
+    pub vlan: Typed<IntegerOrText>,
+    pub mac: Typed<String>,
+    pub interface: Typed<String>,
+    pub mtu: Typed<i64>,
 }
 
 /// `[service.passive]`
@@ -118,6 +197,79 @@ pub(super) struct Real {
     pub mac: Typed<String>,
     pub interface: Typed<String>,
     pub mtu: Typed<i64>,
+    pub inhibit_on_failure: Typed<bool>,
+    pub notify_up: Typed<Command>,
+    pub notify_down: Typed<Command>,
+    pub mail: Typed<bool>,
+    #[serde(default)]
+    pub check: Vec<Spanned<Check>>,
+}
+
+/// `[scripts]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Scripts {
+    pub security: Typed<bool>,
+    pub user: Typed<String>,
+    pub group: Typed<String>,
+}
+
+/// `[notify]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Notify {
+    pub at_start: Typed<bool>,
+    #[serde(default)]
+    pub pipe: Vec<Spanned<Pipe>>,
+    pub mail: Typed<Mail>,
+}
+
+/// `[[notify.pipe]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pipe {
+    pub path: Typed<String>,
+    pub reader: Typed<Command>,
+}
+
+/// `[notify.mail]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mail {
+    pub server: Typed<String>,
+    pub port: Typed<i64>,
+    pub helo: Typed<String>,
+    pub timeout: Typed<String>,
+    pub from: Typed<String>,
+    pub to: Typed<Vec<Spanned<String>>>,
+    pub router_id: Typed<String>,
+    pub no_faults: Typed<bool>,
+}
+
+/// A program to run. What was typed as a line or as words alone comes as its `run`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Command {
+    pub run: Typed<Words>,
+    pub user: Typed<String>,
+    pub group: Typed<String>,
+    pub timeout: Typed<String>,
+}
+
+/// A program and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Words {
+    Line(String),
+    Words(Vec<String>),
+}
+
+/// `true`, `false`, or a word in their place.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(super) enum BooleanOrText {
+    Boolean(bool),
+    Text(String),
 }
 
 /// An integer, or a word or a notation in its place.

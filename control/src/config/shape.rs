@@ -21,7 +21,7 @@ pub(super) type Removed = HashSet<(usize, &'static str)>;
 pub(super) fn prune(document: &mut Spanned<DeTable<'_>>, source: &Source) -> (Vec<Fault>, Removed) {
     let mut pruning = Pruning { source, faults: Vec::new(), removed: Removed::new() };
     let span = document.span();
-    pruning.table(document.get_mut(), span, "");
+    pruning.table(document.get_mut(), span, "", "");
     (pruning.faults, pruning.removed)
 }
 
@@ -43,16 +43,17 @@ struct Pruning<'a> {
 }
 
 impl Pruning<'_> {
-    fn table(&mut self, table: &mut DeTable<'_>, span: Range<usize>, path: &str) {
+    /// `at`: the path of the table as it was typed. `within`: the path that its keys are listed under.
+    fn table(&mut self, table: &mut DeTable<'_>, span: Range<usize>, at: &str, within: &str) {
         let entries = std::mem::take(table).into_iter();
         *table = entries
             .filter_map(|(name, mut value)| {
-                let Some(key) = keys::find(&keys::join(path, name.get_ref())) else {
-                    self.unknown(name.get_ref(), name.span(), &span, path);
+                let Some(key) = keys::find(&keys::join(within, name.get_ref())) else {
+                    self.unknown(name.get_ref(), name.span(), &span, at, within);
                     return None;
                 };
                 let faults = self.faults.len();
-                let fits = self.value(&mut value, key);
+                let fits = self.value(&mut value, key, &keys::join(at, key.name()));
                 // Of an array only entries may have gone; then it says nothing about how many it was to have.
                 if self.faults.len() > faults {
                     self.removed.insert((span.start, key.path));
@@ -62,74 +63,105 @@ impl Pruning<'_> {
             .collect();
     }
 
-    /// Whether the value may stay, without what had to be taken out of it.
-    fn value(&mut self, value: &mut Spanned<DeValue<'_>>, key: &'static Key) -> bool {
+    /// Whether the value may stay, without what had to be taken out of it, and in the one form that serde reads where
+    /// several can be typed.
+    fn value(&mut self, value: &mut Spanned<DeValue<'_>>, key: &'static Key, at: &str) -> bool {
         let span = value.span();
+        match (key.kind, value.get_ref()) {
+            (Kind::TableOrTables, DeValue::Table(_)) => *value = array_of_one(value),
+            (Kind::IntegersOrTexts, DeValue::Integer(_) | DeValue::String(_)) => *value = array_of_one(value),
+            (Kind::Command, DeValue::String(_) | DeValue::Array(_)) => *value = table_with_run(value),
+            _ => {}
+        }
         match (key.kind, value.get_mut()) {
-            (Kind::Table, DeValue::Table(table)) => self.table(table, span, key.path),
-            (Kind::Text | Kind::IntegerOrText, DeValue::String(_)) | (Kind::Boolean, DeValue::Boolean(_)) => {
+            (Kind::Table | Kind::Command, DeValue::Table(table)) => {
+                self.table(table, span.clone(), at, key.inside());
+                // Without what is run there is no program, whatever else the table says.
+                return key.kind != Kind::Command || self.has_run(table, &span, at);
             }
+            (Kind::Text | Kind::IntegerOrText | Kind::BooleanOrText | Kind::Words, DeValue::String(_))
+            | (Kind::Boolean | Kind::BooleanOrText, DeValue::Boolean(_)) => {}
             (Kind::Integer | Kind::IntegerOrText, DeValue::Integer(number)) => {
-                return self.integer(number, span, key);
+                return self.integer(number, span, key, at);
             }
-            (Kind::Tables | Kind::Texts | Kind::Integers, DeValue::Array(array)) => self.array(array, key),
+            (
+                Kind::Tables
+                | Kind::TableOrTables
+                | Kind::Texts
+                | Kind::Integers
+                | Kind::IntegersOrTexts
+                | Kind::Words,
+                DeValue::Array(array),
+            ) => self.array(array, key, at),
             (kind, found) => {
-                self.wrong(span, key, format!("expected {}, found {}", kind.describe(), describe(found)));
+                self.wrong(span, key, at, format!("expected {}, found {}", kind.describe(), describe(found)));
                 return false;
             }
         }
         true
     }
 
-    fn array(&mut self, array: &mut DeArray<'_>, key: &'static Key) {
+    fn array(&mut self, array: &mut DeArray<'_>, key: &'static Key, at: &str) {
         let entries = std::mem::replace(array, DeArray::new()).into_iter();
-        *array = entries.filter_map(|mut value| self.entry(&mut value, key).then_some(value)).collect();
+        *array = entries.filter_map(|mut value| self.entry(&mut value, key, at).then_some(value)).collect();
     }
 
     /// Whether one entry of an array may stay.
-    fn entry(&mut self, value: &mut Spanned<DeValue<'_>>, key: &'static Key) -> bool {
+    fn entry(&mut self, value: &mut Spanned<DeValue<'_>>, key: &'static Key, at: &str) -> bool {
         let span = value.span();
         let fits = match (key.kind, value.get_mut()) {
-            (Kind::Tables, DeValue::Table(table)) => {
-                self.table(table, span.clone(), key.path);
+            (Kind::Tables | Kind::TableOrTables, DeValue::Table(table)) => {
+                self.table(table, span.clone(), at, key.inside());
                 true
             }
-            (Kind::Texts, DeValue::String(_)) => true,
-            (Kind::Integers, DeValue::Integer(number)) => return self.integer(number, span, key),
+            (Kind::Texts | Kind::Words | Kind::IntegersOrTexts, DeValue::String(_)) => true,
+            (Kind::Integers | Kind::IntegersOrTexts, DeValue::Integer(number)) => {
+                return self.integer(number, span, key, at);
+            }
             _ => false,
         };
         if !fits {
             let found = describe(value.get_ref());
-            self.wrong(span, key, format!("expected {}, found {found} in it", key.kind.describe()));
+            self.wrong(span, key, at, format!("expected {}, found {found} in it", key.kind.describe()));
         }
         fits
+    }
+
+    /// Whether the table of a program says what is run.
+    fn has_run(&mut self, table: &DeTable<'_>, span: &Range<usize>, at: &str) -> bool {
+        let has = table.get("run").is_some();
+        if !has && !self.removed.contains(&(span.start, "command.run")) {
+            let help = "say what is run: { run = \"/usr/local/bin/up.sh\", user = \"nobody\" }".to_owned();
+            self.push(span.clone(), &keys::join(at, "run"), "missing".to_owned(), help);
+        }
+        has
     }
 
     /// Whether the number fits 64 bits; the parser hands on longer ones as text.
-    fn integer(&mut self, number: &DeInteger<'_>, span: Range<usize>, key: &'static Key) -> bool {
+    fn integer(&mut self, number: &DeInteger<'_>, span: Range<usize>, key: &'static Key, at: &str) -> bool {
         let fits = i64::from_str_radix(number.as_str(), number.radix()).is_ok();
         if !fits {
-            self.wrong(span, key, format!("{number} is out of range"));
+            self.wrong(span, key, at, format!("{number} is out of range"));
         }
         fits
     }
 
-    fn wrong(&mut self, span: Range<usize>, key: &Key, message: String) {
+    fn wrong(&mut self, span: Range<usize>, key: &Key, at: &str, message: String) {
         let help = format!("write it like this: {}", key.example);
-        self.push(span, key.path, message, help);
+        self.push(span, at, message, help);
     }
 
-    fn unknown(&mut self, name: &str, at: Range<usize>, table: &Range<usize>, path: &str) {
+    fn unknown(&mut self, name: &str, span: Range<usize>, table: &Range<usize>, at: &str, within: &str) {
         let key = if name.chars().all(|c| c.is_alphanumeric() || "-_".contains(c)) && !name.is_empty() {
-            keys::join(path, name)
+            keys::join(at, name)
         } else {
-            keys::join(path, &quote(name))
+            keys::join(at, &quote(name))
         };
-        let meant = meant(name, path);
+        let meant = meant(name, within);
         if let Some(meant) = meant {
             self.removed.insert((table.start, meant.path));
         }
-        self.push(at, &key, "unknown key".to_owned(), help_for_unknown(name, path, meant));
+        self.push(span, &key, "unknown key".to_owned(), help_for_unknown(name, within, meant));
     }
 
     fn push(&mut self, span: Range<usize>, key: &str, message: String, help: String) {
@@ -138,6 +170,23 @@ impl Pruning<'_> {
             self.faults.push(Fault { help: Some(help), ..fault });
         }
     }
+}
+
+/// The value as the only entry of an array, in its place.
+fn array_of_one<'a>(value: &mut Spanned<DeValue<'a>>) -> Spanned<DeValue<'a>> {
+    let span = value.span();
+    let mut array = DeArray::new();
+    array.push(std::mem::replace(value, Spanned::new(span.clone(), DeValue::Boolean(false))));
+    Spanned::new(span, DeValue::Array(array))
+}
+
+/// The value as the `run` of a table, in its place.
+fn table_with_run<'a>(value: &mut Spanned<DeValue<'a>>) -> Spanned<DeValue<'a>> {
+    let span = value.span();
+    let mut table = DeTable::new();
+    let run = std::mem::replace(value, Spanned::new(span.clone(), DeValue::Boolean(false)));
+    table.insert(Spanned::new(span.clone(), "run".into()), run);
+    Spanned::new(span, DeValue::Table(table))
 }
 
 /// The key of the same table that was probably meant.
@@ -153,7 +202,7 @@ fn help_for_unknown(name: &str, table: &str, meant: Option<&Key>) -> String {
     if let Some(key) = meant {
         return format!("did you mean \"{}\"?", key.name());
     }
-    if let Some(elsewhere) = keys::KEYS.iter().find(|key| key.name() == name) {
+    if let Some(elsewhere) = keys::all().find(|key| key.name() == name) {
         return match keys::find(elsewhere.table()) {
             Some(home) => format!("\"{name}\" belongs in {}", home.example),
             None => format!("\"{name}\" is written {}", elsewhere.example),

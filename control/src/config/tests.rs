@@ -1,9 +1,10 @@
 //! Properties of the whole path, over random input. What each fault looks like is in `control/tests/config/`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod generate;
+
 use std::time::Duration;
 
-use proptest::collection::{btree_set, vec};
+use proptest::collection::vec;
 use proptest::prelude::*;
 use serde::Deserialize;
 use toml::Spanned;
@@ -11,11 +12,8 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::error::MOST_FAULTS;
 use super::*;
-use crate::model::{
-    Director, HashFlags, HealthCheck, Hooks, Idle, Model, NoReal, Notify, OnFailure, Passive, Persistence,
-    Ports, Probe, Protocol, Quorum, RealServer, Scheduler, Scripts, ServiceKey, Thresholds, Timeouts, Timing,
-    VipCheck, VirtualService, Vlan,
-};
+use crate::model::Timeouts;
+use generate::model;
 
 const DEMO: &str = include_str!("../../../configs/demo.toml");
 const MINIMAL: &str = include_str!("../../../configs/minimal.toml");
@@ -72,7 +70,14 @@ fn the_keys_and_the_types_are_the_same() {
     assert_eq!(names("director.timeouts"), fields::<file::Timeouts>());
     assert_eq!(names("service.timeouts"), fields::<file::Timeouts>());
     assert_eq!(names("service.passive"), fields::<file::Passive>());
+    assert_eq!(names("service.check.request"), fields::<file::Request>());
+    assert_eq!(names("service.sorry"), fields::<file::Sorry>());
     assert_eq!(names("service.real"), fields::<file::Real>());
+    assert_eq!(names("scripts"), fields::<file::Scripts>());
+    assert_eq!(names("notify"), fields::<file::Notify>());
+    assert_eq!(names("notify.pipe"), fields::<file::Pipe>());
+    assert_eq!(names("notify.mail"), fields::<file::Mail>());
+    assert_eq!(names("command"), fields::<file::Command>());
 }
 
 #[test]
@@ -214,6 +219,13 @@ fn tree() -> impl Strategy<Value = String> {
         "syn",
         "passive",
         "vlan",
+        "request",
+        "status",
+        "command",
+        "notify_up",
+        "run",
+        "sorry",
+        "vip_check",
         "x",
         "\"\"",
         "\"\\u0000\"",
@@ -282,203 +294,4 @@ fn narrower_ports_of_a_vip_go_before_wider_ones_and_protocols_are_apart() {
         assert_eq!(errors.len(), 1, "{faults}");
         assert!(errors[0].message.ends_with("of the same VIP on line 9"), "{faults}");
     }
-}
-
-fn model() -> impl Strategy<Value = Model> {
-    (director(), vec(service(), 0..6)).prop_map(|(director, services)| {
-        // The service's place in the list is its VIP: keys are unique, and no VIP is a real server.
-        let services = services
-            .into_iter()
-            .enumerate()
-            .map(|(at, mut service)| {
-                service.key.vip = match service.key.vip {
-                    IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(203, 0, 113, at as u8)),
-                    IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, at as u16)),
-                };
-                for real in &mut service.reals {
-                    // The first interface, where one has to be named.
-                    real.interface = real.interface.take().map(|_| director.interfaces[0].clone());
-                }
-                service
-            })
-            .collect();
-        Model { director, services, scripts: Scripts::default(), notify: Notify::default() }
-    })
-}
-
-fn director() -> impl Strategy<Value = Director> {
-    let interfaces = btree_set("[a-z\"\\\\\u{fc}][a-z0-9.@'-]{0,11}", 1..4);
-    let idle = prop_oneof![Just(Idle::Adaptive), Just(Idle::Spin)];
-    let flows = (1..=1usize << 28, 1..=1usize << 28);
-    let rates = (0..=10_000_000u32, 0..=10_000_000u32);
-    let rest = (8..=16u32, any::<[u64; 2]>(), idle, timeouts());
-    (interfaces, btree_set(0..8192usize, 0..4), flows, rates, rest).prop_map(
-        |(interfaces, cores, flows, rates, (frames, hash_key, idle, timeouts))| Director {
-            auto_interfaces: false,
-            interfaces: interfaces.into_iter().collect(),
-            cores: cores.into_iter().collect(),
-            flows_per_worker: flows.0,
-            flows_per_worker_ipv6: flows.1,
-            frames_per_queue: 1 << frames,
-            hash_key,
-            idle,
-            icmp_rate: rates.0,
-            reset_rate: rates.1,
-            timeouts,
-        },
-    )
-}
-
-/// 1 s to 31 days, mostly in odd milliseconds.
-fn long() -> impl Strategy<Value = Duration> {
-    let millis = prop_oneof![1000..=2_678_400_000u64, (1..=31u64).prop_map(|days| days * 86_400_000)];
-    millis.prop_map(Duration::from_millis)
-}
-
-fn timeouts() -> impl Strategy<Value = Timeouts> {
-    (long(), long(), long(), long(), long(), long()).prop_map(|(syn, established, fin, closed, udp, sctp)| {
-        Timeouts { syn, established, fin, closed, udp, sctp }
-    })
-}
-
-fn scheduler() -> impl Strategy<Value = Scheduler> {
-    let flags = || (any::<bool>(), any::<bool>()).prop_map(|(port, fallback)| HashFlags { port, fallback });
-    prop_oneof![
-        prop::sample::select(vec![
-            Scheduler::Maglev,
-            Scheduler::Wrr,
-            Scheduler::Wlc,
-            Scheduler::Sed,
-            Scheduler::Nq,
-            Scheduler::Fo,
-            Scheduler::Ovf,
-            Scheduler::Lblc,
-            Scheduler::Lblcr,
-            Scheduler::Twos,
-        ]),
-        flags().prop_map(Scheduler::Sh),
-        flags().prop_map(Scheduler::Mh),
-    ]
-}
-
-fn ports() -> impl Strategy<Value = Ports> {
-    prop_oneof![
-        (1..=u16::MAX).prop_map(Ports::exact),
-        (1..=u16::MAX, 1..=u16::MAX).prop_map(|(a, b)| Ports { first: a.min(b), last: a.max(b) }),
-        Just(Ports::ANY),
-    ]
-}
-
-fn service() -> impl Strategy<Value = VirtualService> {
-    let protocol = prop::sample::select(vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp]);
-    let key = (any::<bool>(), protocol, ports(), scheduler());
-    let fates = (
-        prop::sample::select(vec![OnFailure::Reset, OnFailure::Rehash, OnFailure::Keep]),
-        prop::sample::select(vec![NoReal::Unreachable, NoReal::Reset, NoReal::Silent]),
-        any::<[bool; 3]>(),
-        1..=1000u16,
-    );
-    let times = (prop::option::of((long(), 1..=32u8)), prop::option::of(1000..=3_600_000u64), timeouts());
-    let checks = (prop::option::of(check()), prop::option::of(passive()));
-    let reals = prop::collection::btree_map(1..=254u8, real(), 0..5);
-    (key, fates, times, checks, reals).prop_map(|(key, fates, times, checks, reals)| {
-        let (is_ipv6, protocol, ports, scheduler) = key;
-        let (on_failure, no_real, [one_packet, strict, keep_ttl], table_share) = fates;
-        let (persistence, slow_start, timeouts) = times;
-        let address = |host: u8| match is_ipv6 {
-            true => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host.into())),
-            false => IpAddr::V4(Ipv4Addr::new(192, 0, 2, host)),
-        };
-        let one_packet = one_packet && protocol == Protocol::Udp;
-        let can_start_slowly = !matches!(
-            scheduler,
-            Scheduler::Rr
-                | Scheduler::Lc
-                | Scheduler::Dh
-                | Scheduler::Sh(_)
-                | Scheduler::Mh(_)
-                | Scheduler::Fo
-        );
-        VirtualService {
-            key: ServiceKey { vip: address(0), protocol, ports },
-            scheduler,
-            persistence: persistence
-                .filter(|_| !one_packet)
-                .map(|(timeout, prefix)| Persistence { timeout, prefix }),
-            one_packet,
-            on_failure,
-            no_real,
-            strict,
-            keep_ttl,
-            table_share,
-            slow_start: slow_start.map(Duration::from_millis).filter(|_| can_start_slowly),
-            timeouts,
-            vip_check: if checks.0.is_some() && !reals.is_empty() {
-                VipCheck::Decides
-            } else {
-                VipCheck::Off
-            },
-            passive: checks.1.filter(|_| protocol == Protocol::Tcp),
-            quorum: Quorum::default(),
-            omega: false,
-            group: None,
-            reals: reals
-                .into_iter()
-                .map(|(host, real)| RealServer {
-                    address: address(host),
-                    mtu: real.mtu.map(|mtu| if is_ipv6 { mtu.max(1280) } else { mtu }),
-                    checks: checks.0.iter().cloned().collect(),
-                    ..real
-                })
-                .collect(),
-        }
-    })
-}
-
-fn real() -> impl Strategy<Value = RealServer> {
-    let vlan = prop_oneof![Just(Vlan::Keep), Just(Vlan::Untagged), (1..=4094u16).prop_map(Vlan::Tagged)];
-    let mac = any::<[u8; 6]>().prop_map(|[_, rest @ ..]| {
-        let [b, c, d, e, f] = rest;
-        [2, b, c, d, e, f]
-    });
-    let thresholds =
-        (any::<u32>(), any::<u32>()).prop_map(|(a, b)| Thresholds { upper: a.max(b), lower: a.min(b) });
-    (any::<u16>(), thresholds, vlan, prop::option::of(mac), any::<bool>(), prop::option::of(576..=9000u16))
-        .prop_map(|(weight, thresholds, vlan, mac, named, mtu)| RealServer {
-            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            weight,
-            thresholds,
-            vlan,
-            mac,
-            interface: (named || mac.is_some()).then(String::new),
-            mtu,
-            checks: Vec::new(),
-            inhibit: false,
-            hooks: Hooks::default(),
-        })
-}
-
-fn passive() -> impl Strategy<Value = Passive> {
-    (1..=1000u16, 1000..=600_000u64, 1..=1_000_000u32, 1000..=3_600_000u64).prop_map(
-        |(failures, window, minimum, hold)| Passive {
-            failures,
-            window: Duration::from_millis(window),
-            minimum,
-            hold: Duration::from_millis(hold),
-        },
-    )
-}
-
-fn check() -> impl Strategy<Value = HealthCheck> {
-    let times = (10..=3_600_000u64).prop_flat_map(|interval| (Just(interval), 1..=interval));
-    (times, 1..=1000u32, 1..=1000u32, 1..=u16::MAX).prop_map(|((interval, timeout), rise, fall, port)| {
-        let timing = Timing {
-            interval: Duration::from_millis(interval),
-            timeout: Duration::from_millis(timeout),
-            rise,
-            fall,
-            ..defaults::TIMING
-        };
-        HealthCheck { timing, ..HealthCheck::new(Probe::Tcp, port) }
-    })
 }

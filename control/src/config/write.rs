@@ -1,168 +1,231 @@
-//! [`Model`] -> native TOML, every key spelled out: what a converter prints, and the other half of the round trip that
-//! the tests take.
+//! [`Model`] -> native TOML, as a person would write it: what has its default is left out, but for what is asked about
+//! first. It is what `shunt convert` prints, and the other half of the round trip that the tests take.
 
-use std::fmt::Write;
+mod check;
+mod notify;
+mod page;
 
 use shunt_dataplane::packet::MacAddress;
 
-use super::resolve::spell as duration;
+use super::defaults;
+use super::resolve::{AUTO, default_vip_check};
 use crate::model::{
-    Director, HashFlags, HealthCheck, Idle, Model, NoReal, OnFailure, Passive, RealServer, Scheduler,
-    Timeouts, VirtualService, Vlan, percent, ports,
+    Director, HashFlags, HealthCheck, Idle, Model, NoReal, OnFailure, Passive, Quorum, RealServer, Scheduler,
+    Sorry, Thresholds, Timeouts, VipCheck, VirtualService, Vlan, percent, ports,
 };
+use page::{Page, duration, string, strings};
 
 /// The model as a native configuration; parsed again it gives an equal model.
 pub fn to_toml(model: &Model) -> String {
-    let mut text = String::new();
-    director(&mut text, &model.director);
+    let mut page = Page::default();
+    director(&mut page, &model.director);
+    notify::scripts(&mut page, &model.scripts);
+    notify::notify(&mut page, &model.notify);
+    let context = Context {
+        timeouts: model.director.timeouts,
+        table_share: match model.services.len() {
+            1 => defaults::TABLE_SHARE_ALONE,
+            _ => defaults::TABLE_SHARE,
+        },
+        mails: model.notify.mail.is_some(),
+    };
     for service in &model.services {
-        virtual_service(&mut text, service);
+        virtual_service(&mut page, service, &context);
     }
-    text
+    page.text
 }
 
-fn director(text: &mut String, director: &Director) {
-    let idle = match director.idle {
-        Idle::Adaptive => "adaptive",
-        Idle::Spin => "spin",
-    };
-    let interfaces: Vec<String> = director.interfaces.iter().map(|name| string(name)).collect();
-    line(text, "[director]");
-    line(text, &format!("interfaces = [{}]", interfaces.join(", ")));
+/// What the defaults of a service come from.
+struct Context {
+    timeouts: Timeouts,
+    table_share: u16,
+    mails: bool,
+}
+
+fn director(page: &mut Page, director: &Director) {
+    let auto = director.auto_interfaces.then_some(AUTO);
+    let interfaces = director.interfaces.iter().map(String::as_str).chain(auto);
+    page.table("[director]");
+    page.set("interfaces", strings(interfaces));
     if !director.cores.is_empty() {
-        line(text, &format!("cores = {:?}", director.cores));
+        page.set("cores", format!("{:?}", director.cores));
     }
-    line(text, &format!("flows_per_worker = {}", director.flows_per_worker));
-    line(text, &format!("flows_per_worker_ipv6 = {}", director.flows_per_worker_ipv6));
-    line(text, &format!("frames_per_queue = {}", director.frames_per_queue));
-    line(text, &format!("hash_key = \"{:016x}{:016x}\"", director.hash_key[0], director.hash_key[1]));
-    line(text, &format!("idle = \"{idle}\""));
-    line(text, &format!("icmp_rate = {}", director.icmp_rate));
-    line(text, &format!("reset_rate = {}", director.reset_rate));
-    timeouts(text, "director", &director.timeouts);
+    page.set_unless("flows_per_worker", director.flows_per_worker, defaults::FLOWS_PER_WORKER);
+    page.set_unless("flows_per_worker_ipv6", director.flows_per_worker_ipv6, director.flows_per_worker);
+    page.set_unless("frames_per_queue", director.frames_per_queue, defaults::FRAMES_PER_QUEUE);
+    if director.hash_key != defaults::HASH_KEY {
+        let [high, low] = director.hash_key;
+        page.set("hash_key", format!("\"{high:016x}{low:016x}\""));
+    }
+    if director.idle == Idle::Spin {
+        page.set("idle", "\"spin\"");
+    }
+    page.set_unless("icmp_rate", director.icmp_rate, defaults::ICMP_RATE);
+    page.set_unless("reset_rate", director.reset_rate, defaults::RESET_RATE);
+    timeouts(page, "[director.timeouts]", &director.timeouts, &defaults::TIMEOUTS);
 }
 
-fn virtual_service(text: &mut String, service: &VirtualService) {
-    line(text, "\n[[service]]");
-    line(text, &format!("vip = \"{}\"", service.key.vip));
+fn virtual_service(page: &mut Page, service: &VirtualService, context: &Context) {
+    page.table("[[service]]");
+    page.set("vip", string(&service.key.vip.to_string()));
     match service.key.ports.single() {
-        Some(port) => line(text, &format!("port = {port}")),
-        None => line(text, &format!("port = \"{}\"", ports(service.key.ports))),
+        Some(port) => page.set("port", port),
+        None => page.set("port", string(&ports(service.key.ports))),
     }
-    line(text, &format!("protocol = \"{}\"", service.key.protocol));
-    scheduler(text, service.scheduler);
+    page.set("protocol", string(&service.key.protocol.to_string()));
+    scheduler(page, service.scheduler);
     if let Some(persistence) = service.persistence {
-        line(text, &format!("persistence = \"{}\"", duration(persistence.timeout)));
-        line(text, &format!("persistence_prefix = {}", persistence.prefix));
+        page.set("persistence", duration(persistence.timeout));
+        page.set_unless("persistence_prefix", persistence.prefix, if service.is_ipv6() { 128 } else { 32 });
     }
-    line(text, &format!("one_packet = {}", service.one_packet));
-    let on_failure = match service.on_failure {
-        OnFailure::Reset => "reset",
-        OnFailure::Rehash => "rehash",
-        OnFailure::Keep => "keep",
-    };
-    line(text, &format!("on_failure = \"{on_failure}\""));
-    let no_real = match service.no_real {
-        NoReal::Unreachable => "icmp",
-        NoReal::Reset => "reset",
-        NoReal::Silent => "drop",
-    };
-    line(text, &format!("no_real = \"{no_real}\""));
-    line(text, &format!("strict = {}", service.strict));
-    line(text, &format!("ttl = \"{}\"", if service.keep_ttl { "keep" } else { "decrement" }));
-    line(text, &format!("table_share = \"{}\"", percent(service.table_share)));
+    page.set_unless("one_packet", service.one_packet, false);
+    fates(page, service);
+    page.set_unless(
+        "table_share",
+        string(&percent(service.table_share)),
+        string(&percent(context.table_share)),
+    );
     if let Some(slow_start) = service.slow_start {
-        line(text, &format!("slow_start = \"{}\"", duration(slow_start)));
+        page.set("slow_start", duration(slow_start));
     }
-    timeouts(text, "service", &service.timeouts);
-    // The checks of all real servers are one table: what the native format can say so far.
-    if let Some(check) = service.reals.iter().flat_map(|real| &real.checks).next() {
-        health_check(text, check);
+    // Once for all, where all do the same.
+    let inhibit = !service.reals.is_empty() && service.reals.iter().all(|real| real.inhibit);
+    page.set_unless("inhibit_on_failure", inhibit, false);
+    if service.vip_check != default_vip_check(&service.reals) {
+        page.set(
+            "vip_check",
+            match service.vip_check {
+                VipCheck::Decides => "true",
+                VipCheck::Reports => "\"report\"",
+                VipCheck::Off => "false",
+            },
+        );
     }
+    quorum(page, &service.quorum, context);
+    page.set_unless("omega", service.omega, false);
+    if let Some(group) = &service.group {
+        page.set("group", string(group));
+    }
+    timeouts(page, "[service.timeouts]", &service.timeouts, &context.timeouts);
+    let shared = shared_checks(service);
+    check::checks(page, "service.check", shared, service.key);
     if let Some(rule) = &service.passive {
-        passive(text, rule);
+        passive(page, rule);
+    }
+    if let Some(Sorry { server, inhibit }) = &service.quorum.sorry {
+        page.table("[service.sorry]");
+        page.set("address", string(&server.address.to_string()));
+        page.set_unless("weight", server.weight, defaults::WEIGHT);
+        page.set_unless("inhibit", *inhibit, false);
+        way(page, server);
     }
     for real in &service.reals {
-        real_server(text, real);
+        real_server(page, real, inhibit, context);
+        let own = if shared.is_empty() { &real.checks[..] } else { &[] };
+        check::checks(page, "service.real.check", own, service.key);
     }
 }
 
-fn scheduler(text: &mut String, scheduler: Scheduler) {
+/// The checks that all real servers have; none where each has its own.
+fn shared_checks(service: &VirtualService) -> &[HealthCheck] {
+    match service.reals.split_first() {
+        Some((first, others)) if others.iter().all(|real| real.checks == first.checks) => &first.checks,
+        _ => &[],
+    }
+}
+
+/// What becomes of flows that a real server does not take.
+fn fates(page: &mut Page, service: &VirtualService) {
+    match service.on_failure {
+        OnFailure::Reset => {}
+        OnFailure::Rehash => page.set("on_failure", "\"rehash\""),
+        OnFailure::Keep => page.set("on_failure", "\"keep\""),
+    }
+    match service.no_real {
+        NoReal::Unreachable => {}
+        NoReal::Reset => page.set("no_real", "\"reset\""),
+        NoReal::Silent => page.set("no_real", "\"drop\""),
+    }
+    page.set_unless("strict", service.strict, false);
+    if service.keep_ttl {
+        page.set("ttl", "\"keep\"");
+    }
+}
+
+fn scheduler(page: &mut Page, scheduler: Scheduler) {
     let (name, flags) = match scheduler {
         Scheduler::Sh(flags) => ("sh".to_owned(), flags),
         Scheduler::Mh(flags) => ("mh".to_owned(), flags),
         other => (other.to_string(), HashFlags::default()),
     };
-    line(text, &format!("scheduler = \"{name}\""));
+    page.set("scheduler", string(&name));
     let set = [(flags.port, "port"), (flags.fallback, "fallback")];
     let set: Vec<String> =
-        set.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| format!("\"{name}-{flag}\"")).collect();
+        set.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| format!("{name}-{flag}")).collect();
     if !set.is_empty() {
-        line(text, &format!("scheduler_flags = [{}]", set.join(", ")));
+        page.set("scheduler_flags", strings(set.iter().map(String::as_str)));
     }
 }
 
-fn timeouts(text: &mut String, table: &str, timeouts: &Timeouts) {
-    let Timeouts { syn, established, fin, closed, udp, sctp } = *timeouts;
-    line(text, &format!("\n[{table}.timeouts]"));
-    let all = [
-        ("syn", syn),
-        ("established", established),
-        ("fin", fin),
-        ("closed", closed),
-        ("udp", udp),
-        ("sctp", sctp),
+fn quorum(page: &mut Page, quorum: &Quorum, context: &Context) {
+    page.set_unless("quorum", quorum.needed, 1);
+    page.set_unless("hysteresis", quorum.hysteresis, 0);
+    notify::hooks(page, &quorum.hooks, ["quorum_up", "quorum_down"], context.mails);
+}
+
+fn timeouts(page: &mut Page, table: &str, timeouts: &Timeouts, default: &Timeouts) {
+    if timeouts == default {
+        return;
+    }
+    page.table(table);
+    let all: [(&str, fn(&Timeouts) -> std::time::Duration); 6] = [
+        ("syn", |timeouts| timeouts.syn),
+        ("established", |timeouts| timeouts.established),
+        ("fin", |timeouts| timeouts.fin),
+        ("closed", |timeouts| timeouts.closed),
+        ("udp", |timeouts| timeouts.udp),
+        ("sctp", |timeouts| timeouts.sctp),
     ];
-    for (name, timeout) in all {
-        line(text, &format!("{name} = \"{}\"", duration(timeout)));
+    for (name, of) in all {
+        page.set_unless(name, duration(of(timeouts)), duration(of(default)));
     }
 }
 
-fn passive(text: &mut String, rule: &Passive) {
-    line(text, "\n[service.passive]");
-    line(text, &format!("failures = \"{}\"", percent(rule.failures)));
-    line(text, &format!("window = \"{}\"", duration(rule.window)));
-    line(text, &format!("minimum = {}", rule.minimum));
-    line(text, &format!("hold = \"{}\"", duration(rule.hold)));
+fn passive(page: &mut Page, rule: &Passive) {
+    page.table("[service.passive]");
+    page.set("failures", string(&percent(rule.failures)));
+    page.set_unless("window", duration(rule.window), duration(defaults::PASSIVE.window));
+    page.set_unless("minimum", rule.minimum, defaults::PASSIVE.minimum);
+    page.set_unless("hold", duration(rule.hold), duration(defaults::PASSIVE.hold));
 }
 
-fn real_server(text: &mut String, real: &RealServer) {
-    line(text, "\n[[service.real]]");
-    line(text, &format!("address = \"{}\"", real.address));
-    line(text, &format!("weight = {}", real.weight));
-    line(text, &format!("upper = {}", real.thresholds.upper));
-    line(text, &format!("lower = {}", real.thresholds.lower));
-    match real.vlan {
-        Vlan::Keep => line(text, "vlan = \"keep\""),
-        Vlan::Untagged => line(text, "vlan = \"none\""),
-        Vlan::Tagged(vlan) => line(text, &format!("vlan = {vlan}")),
-    }
-    if let Some(mac) = real.mac {
-        line(text, &format!("mac = \"{}\"", MacAddress(mac)));
-    }
-    if let Some(interface) = &real.interface {
-        line(text, &format!("interface = {}", string(interface)));
-    }
-    if let Some(mtu) = real.mtu {
-        line(text, &format!("mtu = {mtu}"));
-    }
+/// `inhibit`: what the service says that all do when they fail.
+fn real_server(page: &mut Page, real: &RealServer, inhibit: bool, context: &Context) {
+    page.table("[[service.real]]");
+    page.set("address", string(&real.address.to_string()));
+    page.set("weight", real.weight);
+    let Thresholds { upper, lower } = real.thresholds;
+    page.set_unless("upper", upper, 0);
+    page.set_unless("lower", lower, 0);
+    way(page, real);
+    page.set_unless("inhibit_on_failure", real.inhibit, inhibit);
+    notify::hooks(page, &real.hooks, ["notify_up", "notify_down"], context.mails);
 }
 
-fn health_check(text: &mut String, check: &HealthCheck) {
-    line(text, "\n[service.check]");
-    line(text, &format!("type = \"{}\"", check.probe));
-    line(text, &format!("port = {}", check.target.port));
-    line(text, &format!("interval = \"{}\"", duration(check.timing.interval)));
-    line(text, &format!("timeout = \"{}\"", duration(check.timing.timeout)));
-    line(text, &format!("rise = {}", check.timing.rise));
-    line(text, &format!("fall = {}", check.timing.fall));
-}
-
-fn string(value: &str) -> String {
-    toml::Value::from(value).to_string()
-}
-
-fn line(text: &mut String, line: &str) {
-    // Writing to a String does not fail.
-    let _ = writeln!(text, "{line}");
+/// The way to a real server or sorry server.
+fn way(page: &mut Page, server: &RealServer) {
+    match server.vlan {
+        Vlan::Keep => {}
+        Vlan::Untagged => page.set("vlan", "\"none\""),
+        Vlan::Tagged(vlan) => page.set("vlan", vlan),
+    }
+    if let Some(mac) = server.mac {
+        page.set("mac", string(&MacAddress(mac).to_string()));
+    }
+    if let Some(interface) = &server.interface {
+        page.set("interface", string(interface));
+    }
+    if let Some(mtu) = server.mtu {
+        page.set("mtu", mtu);
+    }
 }

@@ -22,6 +22,8 @@ const MOST_FLOWS: usize = 1 << 28;
 const MOST_ANSWERS: u32 = 10_000_000;
 /// The dataplane numbers its ports in eight bits, and nobody has this many in one machine.
 const MOST_INTERFACES: usize = 64;
+/// Stands for the interfaces that the routes to the real servers lead to.
+pub(in crate::config) const AUTO: &str = "auto";
 const FRAMES: std::ops::RangeInclusive<u32> = 256..=65536;
 
 /// The director's settings; `None` after an error.
@@ -63,8 +65,8 @@ pub(super) fn resolve(report: &mut Report, typed: Option<&Spanned<file::Director
     let timeouts =
         timeouts::resolve(report, typed.timeouts.as_ref(), &timeouts::DIRECTOR, Some(defaults::TIMEOUTS));
     Some(Director {
-        interfaces: interfaces?,
-        auto_interfaces: false,
+        auto_interfaces: interfaces.as_ref().is_some_and(|names| names.iter().any(|name| name == AUTO)),
+        interfaces: interfaces?.into_iter().filter(|name| name != AUTO).collect(),
         cores: cores?,
         flows_per_worker: flows_per_worker?,
         flows_per_worker_ipv6: flows_per_worker_ipv6?,
@@ -92,7 +94,7 @@ fn interfaces(report: &mut Report, table: &Range<usize>, typed: &file::Director)
     };
     if list.get_ref().is_empty() {
         if report.is_missing(table, PATH) {
-            let help = "name the interfaces that frames come in on: interfaces = [\"eth0\"]";
+            let help = "name the interfaces that frames come in on: interfaces = [\"eth0\"], or [\"auto\"]";
             report.error(list.span(), PATH, "no interface", help);
         }
         return None;
@@ -120,7 +122,7 @@ fn interfaces(report: &mut Report, table: &Range<usize>, typed: &file::Director)
 }
 
 /// Why the kernel would not take this name (`dev_valid_name` in net/core/dev.c), or an interface cannot have it.
-fn name_fault(name: &str) -> Option<String> {
+pub(super) fn name_fault(name: &str) -> Option<String> {
     let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
     match name {
         "" => Some("is not the name of an interface".to_owned()),

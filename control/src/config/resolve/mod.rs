@@ -7,15 +7,21 @@
 //!   [`Locations`].
 
 mod check;
+mod command;
 mod director;
+mod http;
+mod notify;
 mod options;
 mod passive;
 mod ports;
+mod probe;
+mod quorum;
 mod real;
 mod report;
 mod service;
 mod timeouts;
 mod value;
+mod way;
 
 use std::sync::Arc;
 
@@ -23,8 +29,13 @@ use super::error::{Faults, Severity};
 use super::file::Reading;
 use super::location::Locations;
 use super::source::Source;
-use crate::model::{Model, Notify, Scripts};
+use crate::model::Model;
 use report::Report;
+
+pub(super) use check::default_port;
+pub(super) use director::AUTO;
+pub(super) use http::server_name;
+pub(super) use service::default_vip_check;
 pub(super) use value::spell;
 
 /// A model, with what may not have been meant and where everything is.
@@ -42,11 +53,15 @@ pub struct Loaded {
 pub(super) fn resolve(source: Arc<Source>, reading: Reading) -> Result<Loaded, Faults> {
     let mut report = Report::new(source, reading.faults, reading.absent);
     let director = director::resolve(&mut report, reading.file.director.as_ref());
-    let services = service::resolve_all(&mut report, &reading.file.service, director.as_ref());
+    let scripts = notify::scripts(&mut report, reading.file.scripts.as_ref());
+    let notify = notify::resolve(&mut report, reading.file.notify.as_ref());
+    let mails = reading.file.notify.as_ref().is_some_and(|notify| notify.get_ref().mail.is_some());
+    let services = service::resolve_all(&mut report, &reading.file.service, director.as_ref(), mails);
     let (faults, locations) = report.finish();
-    match director {
-        Some(director) if !faults.iter().any(|fault| fault.severity == Severity::Error) => {
-            let (scripts, notify) = (Scripts::default(), Notify::default());
+    match (director, scripts, notify) {
+        (Some(director), Some(scripts), Some(notify))
+            if !faults.iter().any(|fault| fault.severity == Severity::Error) =>
+        {
             let model = Model { director, services, scripts, notify };
             Ok(Loaded { model, warnings: faults.into(), locations })
         }

@@ -6,23 +6,14 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::check::{self, Home};
 use super::report::Report;
 use super::service::Seen;
-use super::value;
+use super::{command, value, way};
 use crate::config::defaults;
-use crate::config::error::quote;
-use crate::config::file::{self, IntegerOrText};
+use crate::config::file;
 use crate::config::location::Place;
-use crate::config::shape::closest;
-use crate::model::{Director, Hooks, RealServer, ServiceKey, Thresholds, Vlan};
-
-/// IEEE 802.1Q: 0 is no VLAN and 4095 is reserved.
-const LAST_VLAN: u16 = 4094;
-const LARGEST_MTU: u16 = 9000;
-/// RFC 791: what every host must be able to receive.
-const SMALLEST_MTU_IPV4: u16 = 576;
-/// RFC 8200, section 5.
-const SMALLEST_MTU_IPV6: u16 = 1280;
+use crate::model::{Director, HealthCheck, Hooks, RealServer, ServiceKey, Thresholds};
 
 /// What a real server stands in.
 pub(super) struct Context<'a> {
@@ -32,6 +23,26 @@ pub(super) struct Context<'a> {
     pub(super) key: Option<ServiceKey>,
     /// The director, if its own settings are good.
     pub(super) director: Option<&'a Director>,
+    /// There is a mail server: mail is sent unless it is said that none is.
+    pub(super) mails: bool,
+    /// Where checks stand.
+    pub(super) home: Home,
+    /// The checks of those that have none of their own, if they are good.
+    pub(super) checks: Option<Vec<HealthCheck>>,
+    /// What those do when they fail that do not say it.
+    pub(super) inhibit: bool,
+}
+
+impl Context<'_> {
+    /// Whether mail is sent, and that there is a server for it.
+    pub(super) fn mail(&self, report: &mut Report, typed: Option<&Spanned<bool>>, path: &str) -> bool {
+        let Some(typed) = typed else { return self.mails };
+        if *typed.get_ref() && !self.mails {
+            let help = "add [notify.mail] with a server and recipients; until then no mail is sent";
+            report.warning(typed.span(), path, "there is no mail server", help);
+        }
+        *typed.get_ref()
+    }
 }
 
 /// The real servers of a service; `None` after an error.
@@ -71,35 +82,36 @@ fn resolve(
         None => Some(defaults::WEIGHT),
     };
     let thresholds = thresholds(report, typed);
-    let vlan = match &typed.vlan {
-        Some(vlan) => self::vlan(report, vlan),
-        None => Some(Vlan::Keep),
-    };
-    let mac = match &typed.mac {
-        Some(mac) => value::mac(report, mac, "service.real.mac").map(Some),
-        None => Some(None),
-    };
-    let interface = interface(report, typed, context.director);
     let address = address(report, table, context, first, seen);
-    let mtu = match &typed.mtu {
-        Some(mtu) => self::mtu(report, mtu, address.or(context.vip)).map(Some),
-        None => Some(None),
-    };
+    let way = way::resolve(report, &typed.into(), "service.real", context.director, address.or(context.vip));
     if let (Some(address), Some(key), Some(mtu)) = (address, context.key, &typed.mtu) {
         report.locate(Place::Mtu(key, address), mtu.span());
     }
+    let checks = match typed.check.as_slice() {
+        [] => context.checks.clone(),
+        own => check::resolve_all(report, own, "service.real.check", &context.home),
+    };
+    let hooks = hooks(report, typed, context);
+    let way = way?;
     Some(RealServer {
         address: address?,
         weight: weight?,
         thresholds: thresholds?,
-        vlan: vlan?,
-        mac: mac?,
-        interface: interface?,
-        mtu: mtu?,
-        checks: Vec::new(),
-        inhibit: false,
-        hooks: Hooks::default(),
+        vlan: way.vlan,
+        mac: way.mac,
+        interface: way.interface,
+        mtu: way.mtu,
+        checks: checks?,
+        inhibit: typed.inhibit_on_failure.as_ref().map_or(context.inhibit, |inhibit| *inhibit.get_ref()),
+        hooks: hooks?,
     })
+}
+
+fn hooks(report: &mut Report, typed: &file::Real, context: &Context<'_>) -> Option<Hooks> {
+    let up = command::resolve(report, typed.notify_up.as_ref(), "service.real.notify_up");
+    let down = command::resolve(report, typed.notify_down.as_ref(), "service.real.notify_down");
+    let mail = context.mail(report, typed.mail.as_ref(), "service.real.mail");
+    Some(Hooks { up: up?, down: down?, mail })
 }
 
 fn address(
@@ -115,7 +127,7 @@ fn address(
         return None;
     };
     let address = value::address(report, text, PATH)?;
-    seen.real(address, text.span());
+    seen.real(address, text.span(), PATH);
     if let Some(before) = first.get(&address) {
         let message = format!("{address} is in this service twice; first on line {}", report.line(before));
         report.error(text.span(), PATH, message, "name it once; its weight says how many new flows it takes");
@@ -125,15 +137,23 @@ fn address(
             report.locate(Place::Real(key, address), text.span());
         }
     }
-    // A frame keeps its IP header on the way to the real server, so both ends speak the same version.
-    if let Some(vip) = context.vip
-        && vip.is_ipv4() != address.is_ipv4()
-    {
+    same_family(report, address, text.span(), PATH, context.vip);
+    Some(address)
+}
+
+/// A frame keeps its IP header on the way to the real server, so both ends speak the same version.
+pub(super) fn same_family(
+    report: &mut Report,
+    address: IpAddr,
+    at: Range<usize>,
+    path: &str,
+    vip: Option<IpAddr>,
+) {
+    if let Some(vip) = vip.filter(|vip| vip.is_ipv4() != address.is_ipv4()) {
         let (family, other) = if vip.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
         let message = format!("{address} is {other}, the VIP {vip} is {family}");
-        report.error(text.span(), PATH, message, format!("give the {family} address of this real server"));
+        report.error(at, path, message, format!("give the {family} address of this real server"));
     }
-    Some(address)
 }
 
 fn thresholds(report: &mut Report, typed: &file::Real) -> Option<Thresholds> {
@@ -159,58 +179,4 @@ fn thresholds(report: &mut Report, typed: &file::Real) -> Option<Thresholds> {
     };
     report.error(place.span(), LOWER, message, help);
     None
-}
-
-fn vlan(report: &mut Report, typed: &Spanned<IntegerOrText>) -> Option<Vlan> {
-    const PATH: &str = "service.real.vlan";
-    let help = format!("give a number from 1 to {LAST_VLAN}, \"none\" to take tags off, or \"keep\"");
-    let message = match typed.get_ref() {
-        IntegerOrText::Integer(number) => match u16::try_from(*number) {
-            Ok(vlan @ 1..=LAST_VLAN) => return Some(Vlan::Tagged(vlan)),
-            _ => format!("{number} is out of range"),
-        },
-        IntegerOrText::Text(text) => match text.as_str() {
-            "none" => return Some(Vlan::Untagged),
-            "keep" => return Some(Vlan::Keep),
-            _ => format!("{} is not a VLAN", quote(text)),
-        },
-    };
-    report.error(typed.span(), PATH, message, help);
-    None
-}
-
-fn interface(report: &mut Report, typed: &file::Real, director: Option<&Director>) -> Option<Option<String>> {
-    const PATH: &str = "service.real.interface";
-    let Some(director) = director else {
-        return Some(typed.interface.as_ref().map(|name| name.get_ref().clone()));
-    };
-    let names = || director.interfaces.iter().map(String::as_str);
-    if let Some(name) = &typed.interface {
-        if names().any(|known| known == name.get_ref()) {
-            return Some(Some(name.get_ref().clone()));
-        }
-        let help = match closest(name.get_ref(), names()) {
-            Some(close) => format!("did you mean \"{close}\"?"),
-            None => format!("add it there, or name one of: {}", names().collect::<Vec<_>>().join(", ")),
-        };
-        let message = format!("{} is not one of director.interfaces", quote(name.get_ref()));
-        report.error(name.span(), PATH, message, help);
-        return None;
-    }
-    let Some(mac) = &typed.mac else { return Some(None) };
-    if let [only] = director.interfaces.as_slice() {
-        return Some(Some(only.clone()));
-    }
-    let help = format!("say by which one it is reached: interface = \"{}\"", director.interfaces[0]);
-    let message = "a fixed MAC address says nothing about the way, and the director has several interfaces";
-    report.error(mac.span(), "service.real.mac", message, help);
-    None
-}
-
-fn mtu(report: &mut Report, typed: &Spanned<i64>, address: Option<IpAddr>) -> Option<u16> {
-    let smallest = match address {
-        Some(IpAddr::V6(_)) => SMALLEST_MTU_IPV6,
-        _ => SMALLEST_MTU_IPV4,
-    };
-    value::number(report, typed, "service.real.mtu", smallest..=LARGEST_MTU)
 }

@@ -50,9 +50,14 @@ impl Report {
 
     /// A required key that the table at `table` lacks, unless a fault that is reported already explains it.
     pub fn missing(&mut self, table: Range<usize>, path: &'static str) {
+        self.missing_at(table, path, path);
+    }
+
+    /// The same where tables that are alike stand at several paths: `at` is the one that was typed.
+    pub fn missing_at(&mut self, table: Range<usize>, path: &'static str, at: &str) {
         if self.absent.is_missing(&table, path) {
             let example = keys::find(path).map_or(path, |key| key.example);
-            self.error(table, path, "missing", format!("add a line such as: {example}"));
+            self.error(table, at, "missing", format!("add a line such as: {example}"));
         }
     }
 

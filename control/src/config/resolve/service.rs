@@ -6,14 +6,16 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::check::{self, Home};
 use super::ports::Taken;
 use super::real::Context;
 use super::report::Report;
-use super::{check, options, passive, ports, real, timeouts, value};
+use super::{options, passive, ports, quorum, real, timeouts, value};
 use crate::config::defaults;
-use crate::config::file;
+use crate::config::error::quote;
+use crate::config::file::{self, BooleanOrText};
 use crate::config::location::Place;
-use crate::model::{Director, Ports, Protocol, Quorum, ServiceKey, VipCheck, VirtualService};
+use crate::model::{Director, Ports, Protocol, RealServer, ServiceKey, VipCheck, VirtualService};
 
 const PROTOCOLS: &[(&str, Protocol)] =
     &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp), ("sctp", Protocol::Sctp)];
@@ -21,13 +23,15 @@ const PROTOCOLS: &[(&str, Protocol)] =
 /// The dataplane numbers services in sixteen bits.
 const MOST_SERVICES: usize = 1 << 16;
 
-/// The services that have no error of their own. `director`: its settings, if they are good.
+/// The services that have no error of their own. `director`: its settings, if they are good. `mails`: there is a mail
+/// server.
 pub(super) fn resolve_all(
     report: &mut Report,
     typed: &[Spanned<file::Service>],
     director: Option<&Director>,
+    mails: bool,
 ) -> Vec<VirtualService> {
-    let mut seen = Seen { is_alone: typed.len() == 1, ..Seen::default() };
+    let mut seen = Seen { is_alone: typed.len() == 1, mails, ..Seen::default() };
     let services: Vec<VirtualService> =
         typed.iter().filter_map(|service| resolve(report, service, director, &mut seen)).collect();
     if let Some(first) = typed.get(MOST_SERVICES) {
@@ -47,10 +51,11 @@ pub(super) fn resolve_all(
 #[derive(Default)]
 pub(super) struct Seen {
     is_alone: bool,
+    mails: bool,
     services: HashMap<ServiceKey, Range<usize>>,
     ports: Taken,
     vips: HashMap<IpAddr, Range<usize>>,
-    reals: Vec<(IpAddr, Range<usize>)>,
+    reals: Vec<(IpAddr, Range<usize>, &'static str)>,
 }
 
 fn resolve(
@@ -80,22 +85,29 @@ fn resolve(
         &timeouts::SERVICE,
         director.map(|director| director.timeouts),
     );
-    let check = match &typed.check {
-        Some(check) => check::resolve(report, check, protocol, ports, key).map(Some),
-        None => Some(None),
-    };
+    let home = Home { protocol, ports, key };
+    let checks = check::resolve_all(report, &typed.check, "service.check", &home);
     let passive = match &typed.passive {
         Some(passive) => passive::resolve(report, passive, protocol).map(Some),
         None => Some(None),
     };
-    let mut reals = real::resolve_all(report, &span, typed, &Context { vip, key, director }, seen);
-    let vip_check = match check {
-        Some(Some(_)) => VipCheck::Decides,
-        _ => VipCheck::Off,
+    let context = Context {
+        vip,
+        key,
+        director,
+        mails: seen.mails,
+        home,
+        checks,
+        inhibit: value::boolean(typed.inhibit_on_failure.as_ref()),
     };
-    for real in reals.iter_mut().flatten() {
-        real.checks.extend(check.clone().flatten());
-    }
+    let reals = real::resolve_all(report, &span, typed, &context, seen);
+    let quorum = quorum::resolve(report, typed, &context, reals.as_deref(), seen);
+    let group = match &typed.group {
+        Some(name) => value::line(report, name, "service.group", "name").map(Some),
+        None => Some(None),
+    };
+    let vip_check = vip_check(report, typed, reals.as_deref());
+    context.checks.as_ref()?;
     let options = options?;
     let share = if seen.is_alone { defaults::TABLE_SHARE_ALONE } else { defaults::TABLE_SHARE };
     Some(VirtualService {
@@ -111,12 +123,38 @@ fn resolve(
         slow_start: options.slow_start,
         timeouts: timeouts?,
         passive: passive?,
-        vip_check: check.map(|_| vip_check)?,
-        quorum: Quorum::default(),
-        omega: false,
-        group: None,
+        vip_check: vip_check?,
+        quorum: quorum?,
+        omega: value::boolean(typed.omega.as_ref()),
+        group: group?,
         reals: reals?,
     })
+}
+
+/// Whether checks go through the VIP: where there are others, unless it is said.
+fn vip_check(report: &mut Report, typed: &file::Service, reals: Option<&[RealServer]>) -> Option<VipCheck> {
+    let Some(typed) = &typed.vip_check else {
+        return reals.map(default_vip_check);
+    };
+    match typed.get_ref() {
+        BooleanOrText::Boolean(true) => Some(VipCheck::Decides),
+        BooleanOrText::Boolean(false) => Some(VipCheck::Off),
+        BooleanOrText::Text(text) if text == "report" => Some(VipCheck::Reports),
+        BooleanOrText::Text(text) => {
+            let message = format!("{} is no way to check", quote(text));
+            let help = "give true (they decide), \"report\" (they are only shown) or false";
+            report.error(typed.span(), "service.vip_check", message, help);
+            None
+        }
+    }
+}
+
+/// What becomes of checks through the VIP where nothing is said.
+pub(in crate::config) fn default_vip_check(reals: &[RealServer]) -> VipCheck {
+    match reals.iter().any(|real| !real.checks.is_empty()) {
+        true => VipCheck::Decides,
+        false => VipCheck::Off,
+    }
 }
 
 fn vip(report: &mut Report, table: &Range<usize>, typed: &file::Service, seen: &mut Seen) -> Option<IpAddr> {
@@ -163,18 +201,18 @@ fn is_new(report: &mut Report, key: ServiceKey, at: Range<usize>, seen: &mut See
 }
 
 impl Seen {
-    /// Remembers a real server of any service.
-    pub(super) fn real(&mut self, address: IpAddr, at: Range<usize>) {
-        self.reals.push((address, at));
+    /// Remembers a server of any service, and the key that it was typed at.
+    pub(super) fn real(&mut self, address: IpAddr, at: Range<usize>, path: &'static str) {
+        self.reals.push((address, at, path));
     }
 
     /// A director that owned a real server's address would answer for it.
     fn vips_are_no_reals(&self, report: &mut Report) {
-        for (address, span) in &self.reals {
+        for (address, span, path) in &self.reals {
             if let Some(vip) = self.vips.get(address) {
                 let message = format!("{address} is also a VIP (line {})", report.line(vip));
                 let help = "give the real server's own address; the VIP sits on its loopback in addition";
-                report.error(span.clone(), "service.real.address", message, help);
+                report.error(span.clone(), path, message, help);
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -92,6 +93,62 @@ pub(super) fn address(report: &mut Report, typed: &Spanned<String>, path: &str) 
     Some(address)
 }
 
+/// An address that a probe can go to or come from, the director's own included.
+pub(super) fn host(report: &mut Report, typed: &Spanned<String>, path: &str) -> Option<IpAddr> {
+    let text = typed.get_ref();
+    match text.parse::<IpAddr>() {
+        Ok(address) if !address.is_unspecified() && !address.is_multicast() => return Some(address),
+        Ok(address) => {
+            let message = format!("{address} is no address of a host");
+            report.error(typed.span(), path, message, "give the address of one host");
+        }
+        Err(_) => {
+            let message = format!("{} is not an IP address", quote(text));
+            report.error(typed.span(), path, message, help_for_address(text));
+        }
+    }
+    None
+}
+
+/// Text that becomes part of a line of some protocol: not empty, without blanks and control characters.
+pub(super) fn token(report: &mut Report, typed: &Spanned<String>, path: &str, noun: &str) -> Option<String> {
+    let text = typed.get_ref();
+    let bad = |c: char| c.is_whitespace() || c.is_control();
+    if !text.is_empty() && !text.contains(bad) {
+        return Some(text.clone());
+    }
+    let message = format!("{} is not a {noun}", quote(text));
+    report.error(typed.span(), path, message, "write it without blanks and control characters");
+    None
+}
+
+/// One line of text, not empty.
+pub(super) fn line(report: &mut Report, typed: &Spanned<String>, path: &str, noun: &str) -> Option<String> {
+    let text = typed.get_ref();
+    if !text.trim().is_empty() && !text.contains(char::is_control) {
+        return Some(text.clone());
+    }
+    let message = format!("{} is not a {noun}", quote(text));
+    report.error(typed.span(), path, message, "write one line of text");
+    None
+}
+
+/// The absolute path of a file.
+pub(super) fn path(report: &mut Report, typed: &Spanned<String>, path: &str) -> Option<PathBuf> {
+    let text = typed.get_ref();
+    if text.starts_with('/') && !text.contains('\0') {
+        return Some(PathBuf::from(text));
+    }
+    let message = format!("{} is not an absolute path", quote(text));
+    report.error(typed.span(), path, message, "begin with /: shunt may be started in any directory");
+    None
+}
+
+/// Whether a switch is on.
+pub(super) fn boolean(typed: Option<&Spanned<bool>>) -> bool {
+    typed.is_some_and(|typed| *typed.get_ref())
+}
+
 /// A share such as `50%` or `12.5%`, in 1/1000; 0.1 % to 100 %.
 pub(super) fn percent(report: &mut Report, typed: &Spanned<String>, path: &str) -> Option<u16> {
     let share = parse_percent(typed.get_ref());
@@ -144,7 +201,7 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
 }
 
 /// The unit is required: a bare number means seconds to some programs and milliseconds to others.
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
