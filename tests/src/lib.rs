@@ -8,6 +8,7 @@ pub mod client;
 pub mod config;
 pub mod craft;
 pub mod daemon;
+pub mod detection;
 pub mod director;
 pub mod echo;
 pub mod expect;

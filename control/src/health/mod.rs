@@ -121,11 +121,6 @@ impl HealthView {
         self.checks.get(key).map_or(Status::Unknown, Health::status)
     }
 
-    /// What a check says of its real server's weight.
-    pub fn weight(&self, key: &CheckKey) -> Option<Weight> {
-        self.checks.get(key)?.weight()
-    }
-
     /// Everything known about a check, if it runs.
     pub fn health(&self, key: &CheckKey) -> Option<&Health> {
         self.checks.get(key)
