@@ -11,6 +11,7 @@ pub mod link;
 pub mod model;
 pub mod neighbor;
 pub mod netlink;
+pub mod news;
 pub mod notify;
 pub mod quorum;
 pub mod rights;

@@ -107,7 +107,10 @@ fn run(options: Options) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the control thread cannot be set up")?;
-    runtime.block_on(supervisor::run(&options)).map_err(|error| match error {
+    let done = runtime.block_on(supervisor::run(&options));
+    // A look-up that hangs in the C library keeps a thread, and nobody waits for it.
+    runtime.shutdown_background();
+    done.map_err(|error| match error {
         // Its lines are FILE:LINE:COLUMN: already.
         error::Error::Config(faults) => {
             anyhow::anyhow!(faults.render(std::io::stderr().is_terminal()).trim_end().to_owned())

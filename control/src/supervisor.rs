@@ -31,6 +31,8 @@ use crate::link::{self, Change, Link, LinkWatch};
 use crate::model::{RealServer, ServiceKey, VirtualService};
 use crate::neighbor::{self, NeighborView, NeighborWatch};
 use crate::netlink::Netlink;
+use crate::news::{self, Standings};
+use crate::notify::Notifier;
 use crate::quorum::{self, Quorums};
 use crate::setup::{describe, needs_restart, setup};
 use crate::slow_start::SlowStart;
@@ -41,6 +43,9 @@ const READY_WITHIN: Duration = Duration::from_secs(3);
 /// Workers' retired states are freed, workers looked after, and what depends on the time alone is brought up to date
 /// this often.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
+
+/// Programs and mail about the end of shunt may take this long.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What a run is given on the command line.
 #[derive(Debug, Clone)]
@@ -124,7 +129,8 @@ struct Supervisor {
     vips: VipOwner,
     plane: Dataplane,
     /// How each real server stood when it was last said.
-    said: HashMap<RealKey, Standing>,
+    said: Standings,
+    notifier: Notifier,
     passive: PassiveHealth,
     quorums: Quorums,
     slow_start: SlowStart,
@@ -152,7 +158,13 @@ impl Supervisor {
         let vips = VipOwner::start(&netlink, sender.clone())?;
         let plane = Dataplane::open(&setup(&loaded.model, &survey))?;
         describe(&plane);
+        if let Err(error) = health::raise_limit() {
+            tracing::warn!(
+                "the limit of open files cannot be raised, so many checks may fail for it: {error}"
+            );
+        }
         let checks = Runner::new(sender);
+        let notifier = Notifier::start(loaded.model.scripts.clone(), loaded.model.notify.clone());
         let mut supervisor = Supervisor {
             options,
             loaded,
@@ -163,7 +175,8 @@ impl Supervisor {
             checks,
             vips,
             plane,
-            said: HashMap::new(),
+            said: Standings::new(),
+            notifier,
             passive: PassiveHealth::default(),
             quorums: Quorums::default(),
             slow_start: SlowStart::default(),
@@ -179,6 +192,8 @@ impl Supervisor {
     /// Makes the world follow the model: wanted neighbours and checks, forwarding state, VIPs.
     async fn adopt(&mut self) -> Result<(), Error> {
         self.neighbors.want(compile::neighbors(&self.loaded.model, &self.survey));
+        self.notifier.set(self.loaded.model.scripts.clone(), self.loaded.model.notify.clone());
+        self.checks.set_scripts(self.loaded.model.scripts.clone());
         // A server that is up stays up until its new check has said otherwise.
         let up: HashSet<IpAddr> =
             self.said.iter().filter(|(_, s)| s.is_up()).map(|((_, real), _)| *real).collect();
@@ -322,13 +337,11 @@ impl Supervisor {
     fn publish(&mut self) -> Result<(), Error> {
         let views = self.views();
         let inputs = self.inputs(&views);
-        let standings: HashMap<RealKey, Standing> = self
+        let standings: Standings = self
             .reals()
             .map(|(service, real)| ((service.key, real.address), inputs.standing(service, real)))
             .collect();
-        let up = |standings: &HashMap<RealKey, Standing>, key: &RealKey| {
-            standings.get(key).is_some_and(Standing::is_up)
-        };
+        let up = |standings: &Standings, key: &RealKey| standings.get(key).is_some_and(Standing::is_up);
         let mut slow_start = self.slow_start.clone();
         // Before the start is over all are equally cold.
         let was_up = |key: &RealKey| !self.is_ready || up(&self.said, key);
@@ -353,6 +366,11 @@ impl Supervisor {
         }
         for change in &changes {
             self.say_quorum(change);
+        }
+        let model = &self.loaded.model;
+        let reals = news::of_reals(model, &self.said, &standings);
+        for news in reals.into_iter().chain(news::of_quorums(model, &changes, self.is_ready)) {
+            self.notifier.tell(news);
         }
         self.said = standings;
         Ok(())
@@ -445,6 +463,7 @@ impl Supervisor {
         for warning in loaded.warnings.iter().chain(found.iter()) {
             tracing::warn!("{warning}");
         }
+        let before = self.said.clone();
         let (old_loaded, old_survey) =
             (std::mem::replace(&mut self.loaded, loaded), std::mem::replace(&mut self.survey, survey));
         if let Err(error) = self.adopt().await {
@@ -453,6 +472,9 @@ impl Supervisor {
                 tracing::error!("going back to the running configuration: {again}");
             }
             return refused(error.to_string());
+        }
+        for news in news::of_removed(&old_loaded.model, &self.loaded.model, &before) {
+            self.notifier.tell(news);
         }
         let done = format!("generation {} in force", self.plane.state().generation());
         tracing::info!("reloaded: {done}");
@@ -479,11 +501,16 @@ impl Supervisor {
     }
 
     async fn stop(mut self) {
+        let has_quorum = |service: &VirtualService| !self.quorums.is_lost(&service.key);
+        for news in news::of_the_end(&self.loaded.model, &self.said, has_quorum) {
+            self.notifier.tell(news);
+        }
         if let Err(error) = self.vips.release_all().await {
             tracing::error!("a VIP may be left: {error}");
         }
         // Dropping the dataplane joins its workers.
         drop(self.plane);
+        self.notifier.finish(LAST_WORDS).await;
     }
 }
 
