@@ -26,6 +26,7 @@ use crate::compile::{self, Inputs, Standing, compile};
 use crate::config::{self, Loaded};
 use crate::error::Error;
 use crate::event::Event;
+use crate::health::vip::{VipChecks, VipView};
 use crate::health::{self, Facts as ClientFacts, HealthView, PassiveHealth, RealKey, Runner};
 use crate::link::{self, Change, Link, LinkWatch};
 use crate::model::{RealServer, ServiceKey, VirtualService};
@@ -120,6 +121,7 @@ struct Supervisor {
     links: LinkWatch,
     neighbors: NeighborWatch,
     checks: Runner<Event>,
+    vip_checks: VipChecks<Event>,
     vips: VipOwner,
     plane: Dataplane,
     /// How each real server stood when it was last said.
@@ -133,6 +135,7 @@ struct Supervisor {
 struct Views {
     links: Arc<BTreeMap<u32, Link>>,
     health: HealthView,
+    vips: VipView,
     neighbors: Arc<NeighborView>,
 }
 
@@ -150,7 +153,8 @@ impl Supervisor {
         let vips = VipOwner::start(&netlink, sender.clone())?;
         let plane = Dataplane::open(&setup(&loaded.model, &survey))?;
         describe(&plane);
-        let checks = Runner::new(sender);
+        let checks = Runner::new(sender.clone());
+        let vip_checks = VipChecks::new(sender);
         let mut supervisor = Supervisor {
             options,
             loaded,
@@ -159,6 +163,7 @@ impl Supervisor {
             links,
             neighbors,
             checks,
+            vip_checks,
             vips,
             plane,
             said: HashMap::new(),
@@ -255,6 +260,7 @@ impl Supervisor {
                 MacAddress(mac)
             ),
             Event::Neighbor(_) | Event::Health(health::Event::Changed { .. }) => {}
+            Event::Vip(event) => event.log(),
             // Perhaps it answers with another MAC address now: ask.
             Event::Health(health::Event::Failing { key, .. }) => {
                 for key in compile::neighbors_at(&self.loaded.model, &self.survey, key.address) {
@@ -297,7 +303,12 @@ impl Supervisor {
     }
 
     fn views(&self) -> Views {
-        Views { links: self.links.view(), health: self.checks.view(), neighbors: self.neighbors.view() }
+        Views {
+            links: self.links.view(),
+            health: self.checks.view(),
+            vips: self.vip_checks.view(),
+            neighbors: self.neighbors.view(),
+        }
     }
 
     /// All that decides what is forwarded where.
@@ -308,6 +319,7 @@ impl Supervisor {
             links: &views.links,
             health: &views.health,
             neighbors: &views.neighbors,
+            vips: &views.vips,
             passive: &self.passive,
             slow_start: &self.slow_start,
         }
@@ -315,6 +327,7 @@ impl Supervisor {
 
     /// Compiles what is known now and makes it current; says which real servers came and went.
     fn publish(&mut self) -> Result<(), Error> {
+        self.follow_ways();
         let views = self.views();
         let inputs = self.inputs(&views);
         let standings: HashMap<RealKey, Standing> = self
@@ -344,6 +357,14 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Checks through VIPs take the ways that forwarded frames take now.
+    fn follow_ways(&mut self) {
+        let views = self.views();
+        let was_up = |key: &RealKey| self.said.get(key).is_some_and(Standing::is_up);
+        let wanted: Vec<_> = compile::vip_checks(self.inputs(&views), was_up).collect();
+        self.vip_checks.follow(wanted);
+    }
+
     fn reals(&self) -> impl Iterator<Item = (&VirtualService, &RealServer)> {
         let services = self.loaded.model.services.iter();
         services.flat_map(|service| service.reals.iter().map(move |real| (service, real)))
@@ -361,7 +382,7 @@ impl Supervisor {
             let mut passive = self.passive.clone();
             changed |= passive.observe(now, &self.loaded.model, |service, real| {
                 let handshakes = compile::handshakes(inputs.compiled(self.plane.state(), service, real)?);
-                let is_up = real.weight > 0 && inputs.standing_but_for_clients(real).is_up();
+                let is_up = real.weight > 0 && inputs.standing_but_for_clients(service, real).is_up();
                 Some(ClientFacts { handshakes, is_up })
             });
             self.passive = passive;

@@ -13,6 +13,7 @@ mod runner;
 mod script;
 mod state;
 mod tcp;
+pub mod vip;
 
 use std::collections::HashMap;
 use std::io;
