@@ -15,9 +15,13 @@ use shunt_dataplane::packet::{MacAddress, Protocol as CompiledProtocol};
 use shunt_dataplane::port::PortId;
 use shunt_dataplane::rewrite::MacHeader;
 
-use crate::health::{CheckKey, Handshakes, HealthView, PassiveHealth, Status, Weight};
+use crate::config::defaults;
+use crate::health::vip::{self, VipView};
+use crate::health::{CheckKey, Handshakes, HealthView, PassiveHealth, RealKey, Status, Weight};
 use crate::link::Link;
-use crate::model::{Model, Persistence, Protocol, RealServer, ServiceKey, Timeouts, VirtualService};
+use crate::model::{
+    Http, Model, Persistence, Probe, Protocol, RealServer, ServiceKey, Timeouts, VipCheck, VirtualService,
+};
 use crate::neighbor::{Neighbor, NeighborKey, NeighborView};
 use crate::quorum::{Alive, Quorums};
 use crate::slow_start::{SlowStart, shares};
@@ -34,6 +38,8 @@ pub struct Inputs<'a> {
     pub links: &'a BTreeMap<u32, Link>,
     /// The checks' results.
     pub health: &'a HealthView,
+    /// What checks through the VIP found.
+    pub vips: &'a VipView,
     /// Who fails for its clients.
     pub passive: &'a PassiveHealth,
     /// Which services have too few real servers.
@@ -235,6 +241,21 @@ impl Inputs<'_> {
         })
     }
 
+    /// How probes through the VIP reach a real server: as its clients' frames do.
+    fn vip_path(&self, real: &RealServer) -> Option<vip::Path> {
+        let (_, surveyed) = self.survey.way(real)?;
+        let (path, link) = (self.path(real)?, self.links.get(&surveyed.index)?);
+        Some(vip::Path {
+            index: link.index,
+            interface: link.name.clone(),
+            own_mac: link.mac,
+            mac: path.header.destination().0,
+            is_fixed: real.mac.is_some(),
+            mtu: path.mtu,
+            vlan: real.vlan,
+        })
+    }
+
     /// A real server as workers have it in `state`.
     pub fn compiled<'s>(
         &self,
@@ -248,7 +269,7 @@ impl Inputs<'_> {
 
     /// How a real server stands.
     pub fn standing(&self, service: &VirtualService, real: &RealServer) -> Standing {
-        match (self.standing_but_for_clients(real), self.passive.out(&(service.key, real.address))) {
+        match (self.standing_but_for_clients(service, real), self.passive.out(&(service.key, real.address))) {
             (Standing::Up, Some(out)) => Standing::Down(out.reason.clone()),
             (standing, _) => standing,
         }
@@ -256,7 +277,7 @@ impl Inputs<'_> {
 
     /// How a real server stands, whatever its clients see. The causes are asked in the order in which one explains
     /// the next.
-    pub fn standing_but_for_clients(&self, real: &RealServer) -> Standing {
+    pub fn standing_but_for_clients(&self, service: &VirtualService, real: &RealServer) -> Standing {
         let Some((_, surveyed)) = self.survey.way(real) else {
             return Standing::Down("the way to it is not known".into());
         };
@@ -275,7 +296,20 @@ impl Inputs<'_> {
                 return Standing::Down(format!("does not answer {asked} on {}", link.name));
             }
         }
-        self.checked(real)
+        match self.checked(real) {
+            Standing::Up if service.vip_check == VipCheck::Decides => self.checked_through_vip(service, real),
+            standing => standing,
+        }
+    }
+
+    /// What its check through the VIP says; what its own checks see too is left to them.
+    fn checked_through_vip(&self, service: &VirtualService, real: &RealServer) -> Standing {
+        let Some(health) = self.vips.health(&(service.key, real.address)) else { return Standing::Up };
+        match health.down(!real.checks.is_empty()) {
+            Some(words) => Standing::Down(format!("VIP check failed: {words}")),
+            None if health.is_awaited() => Standing::Waiting("its first check through the VIP is under way"),
+            None => Standing::Up,
+        }
     }
 
     /// What its checks say. One that fails is enough; which one is told.
@@ -293,6 +327,40 @@ impl Inputs<'_> {
             }
         }
         standing
+    }
+}
+
+/// The checks through VIPs that are asked for, and the ways they take; `was_up` says who serves by what was known so
+/// far.
+pub fn vip_checks<'a>(
+    inputs: Inputs<'a>,
+    was_up: impl Fn(&RealKey) -> bool + 'a,
+) -> impl Iterator<Item = vip::Wanted> + 'a {
+    let services = inputs.model.services.iter().filter(|service| service.vip_check != VipCheck::Off);
+    let reals = services.flat_map(|service| service.reals.iter().map(move |real| (service, real)));
+    reals.map(move |(service, real)| {
+        let key = (service.key, real.address);
+        let interval = real.checks.first().map_or(defaults::INTERVAL, |check| check.timing.interval);
+        let subject = vip::Subject { vip: service.key.vip, real: real.address, kind: kind(service, real) };
+        vip::Wanted { key, subject, interval, path: inputs.vip_path(real), was_up: was_up(&key) }
+    })
+}
+
+/// How a service is asked through its VIP: as its first check asks the real server, where that is plain.
+fn kind(service: &VirtualService, real: &RealServer) -> vip::Kind {
+    let (Protocol::Tcp, Some(port)) = (service.key.protocol, service.key.ports.single()) else {
+        return vip::Kind::Echo;
+    };
+    let Some(check) = real.checks.first().filter(|check| {
+        check.target.port == port && check.target.address.is_none_or(|address| address == real.address)
+    }) else {
+        return vip::Kind::Tcp(port);
+    };
+    match &check.probe {
+        Probe::Http(http @ Http { tls: None, requests, .. }) if !requests.is_empty() => {
+            vip::Kind::Http(port, vip::Request::of(http, service.key.vip, check.timing.timeout))
+        }
+        _ => vip::Kind::Tcp(port),
     }
 }
 
@@ -345,6 +413,7 @@ mod tests {
         passive: PassiveHealth,
         quorums: Quorums,
         slow_start: SlowStart,
+        vips: VipView,
     }
 
     impl World {
@@ -373,6 +442,7 @@ mod tests {
                 },
                 passive: PassiveHealth::default(),
                 quorums: Quorums::default(),
+                vips: VipView::default(),
                 slow_start: SlowStart::default(),
                 links: [(2, link)].into(),
                 health: HealthView::default(),
@@ -400,6 +470,7 @@ mod tests {
                 neighbors: &self.neighbors,
                 passive: &self.passive,
                 quorums: &self.quorums,
+                vips: &self.vips,
                 slow_start: &self.slow_start,
             }
         }
@@ -490,8 +561,8 @@ mod tests {
         assert_eq!(world.standing(), Standing::Down("fails for its clients: 60 of 60 handshakes".into()));
         assert_eq!(world.state(), RealState::Down);
         let inputs = world.inputs();
-        let real = &world.model.services[0].reals[0];
-        assert_eq!(inputs.standing_but_for_clients(real), Standing::Up);
+        let (service, real) = (&world.model.services[0], &world.model.services[0].reals[0]);
+        assert_eq!(inputs.standing_but_for_clients(service, real), Standing::Up);
     }
 
     #[test]

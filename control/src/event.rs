@@ -13,6 +13,8 @@ pub enum Event {
     Neighbor(neighbor::Event),
     /// A check's result matters.
     Health(health::Event),
+    /// What a check through the VIP finds is different.
+    Vip(health::vip::Event),
 }
 
 impl From<link::Event> for Event {
@@ -36,5 +38,11 @@ impl From<neighbor::Event> for Event {
 impl From<health::Event> for Event {
     fn from(event: health::Event) -> Self {
         Event::Health(event)
+    }
+}
+
+impl From<health::vip::Event> for Event {
+    fn from(event: health::vip::Event) -> Self {
+        Event::Vip(event)
     }
 }

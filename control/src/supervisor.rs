@@ -26,6 +26,7 @@ use crate::compile::{self, Inputs, Standing, compile};
 use crate::config::{self, Loaded};
 use crate::error::Error;
 use crate::event::Event;
+use crate::health::vip::{VipChecks, VipView};
 use crate::health::{self, Facts as ClientFacts, HealthView, PassiveHealth, RealKey, Runner};
 use crate::link::{self, Change, Link, LinkWatch};
 use crate::model::{RealServer, ServiceKey, VirtualService};
@@ -126,6 +127,7 @@ struct Supervisor {
     links: LinkWatch,
     neighbors: NeighborWatch,
     checks: Runner<Event>,
+    vip_checks: VipChecks<Event>,
     vips: VipOwner,
     plane: Dataplane,
     /// How each real server stood when it was last said.
@@ -141,6 +143,7 @@ struct Supervisor {
 struct Views {
     links: Arc<BTreeMap<u32, Link>>,
     health: HealthView,
+    vips: VipView,
     neighbors: Arc<NeighborView>,
 }
 
@@ -163,7 +166,8 @@ impl Supervisor {
                 "the limit of open files cannot be raised, so many checks may fail for it: {error}"
             );
         }
-        let checks = Runner::new(sender);
+        let checks = Runner::new(sender.clone());
+        let vip_checks = VipChecks::new(sender);
         let notifier = Notifier::start(loaded.model.scripts.clone(), loaded.model.notify.clone());
         let mut supervisor = Supervisor {
             options,
@@ -173,6 +177,7 @@ impl Supervisor {
             links,
             neighbors,
             checks,
+            vip_checks,
             vips,
             plane,
             said: Standings::new(),
@@ -274,6 +279,7 @@ impl Supervisor {
             ),
             Event::Neighbor(_)
             | Event::Health(health::Event::Changed { .. } | health::Event::Weight { .. }) => {}
+            Event::Vip(event) => event.log(),
             // Perhaps it answers with another MAC address now: ask.
             Event::Health(health::Event::Failing { key, .. }) => {
                 for key in compile::neighbors_at(&self.loaded.model, &self.survey, key.address) {
@@ -316,7 +322,12 @@ impl Supervisor {
     }
 
     fn views(&self) -> Views {
-        Views { links: self.links.view(), health: self.checks.view(), neighbors: self.neighbors.view() }
+        Views {
+            links: self.links.view(),
+            health: self.checks.view(),
+            vips: self.vip_checks.view(),
+            neighbors: self.neighbors.view(),
+        }
     }
 
     /// All that decides what is forwarded where.
@@ -327,6 +338,7 @@ impl Supervisor {
             links: &views.links,
             health: &views.health,
             neighbors: &views.neighbors,
+            vips: &views.vips,
             passive: &self.passive,
             quorums: &self.quorums,
             slow_start: &self.slow_start,
@@ -335,6 +347,7 @@ impl Supervisor {
 
     /// Compiles what is known now and makes it current; says which real servers came and went.
     fn publish(&mut self) -> Result<(), Error> {
+        self.follow_ways();
         let views = self.views();
         let inputs = self.inputs(&views);
         let standings: Standings = self
@@ -392,6 +405,14 @@ impl Supervisor {
         }
     }
 
+    /// Checks through VIPs take the ways that forwarded frames take now.
+    fn follow_ways(&mut self) {
+        let views = self.views();
+        let was_up = |key: &RealKey| self.said.get(key).is_some_and(Standing::is_up);
+        let wanted: Vec<_> = compile::vip_checks(self.inputs(&views), was_up).collect();
+        self.vip_checks.follow(wanted);
+    }
+
     fn reals(&self) -> impl Iterator<Item = (&VirtualService, &RealServer)> {
         let services = self.loaded.model.services.iter();
         services.flat_map(|service| service.reals.iter().map(move |real| (service, real)))
@@ -409,7 +430,7 @@ impl Supervisor {
             let mut passive = self.passive.clone();
             changed |= passive.observe(now, &self.loaded.model, |service, real| {
                 let handshakes = compile::handshakes(inputs.compiled(self.plane.state(), service, real)?);
-                let is_up = real.weight > 0 && inputs.standing_but_for_clients(real).is_up();
+                let is_up = real.weight > 0 && inputs.standing_but_for_clients(service, real).is_up();
                 Some(ClientFacts { handshakes, is_up })
             });
             self.passive = passive;

@@ -28,6 +28,7 @@ mod state;
 mod tcp;
 mod tls;
 mod udp;
+pub mod vip;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
