@@ -24,8 +24,11 @@ use super::file::Reading;
 use super::location::Locations;
 use super::source::Source;
 use crate::model::{Model, Notify, Scripts};
+pub(super) use director::name_fault;
+pub(super) use options::netmask;
 use report::Report;
-pub(super) use value::spell;
+pub(super) use timeouts::LONGEST;
+pub(super) use value::{help_for_address, spell, unusable};
 
 /// A model, with what may not have been meant and where everything is.
 #[derive(Debug, Clone)]
