@@ -122,7 +122,7 @@ fn interfaces(report: &mut Report, table: &Range<usize>, typed: &file::Director)
 }
 
 /// Why the kernel would not take this name (`dev_valid_name` in net/core/dev.c), or an interface cannot have it.
-pub(super) fn name_fault(name: &str) -> Option<String> {
+pub(in crate::config) fn name_fault(name: &str) -> Option<String> {
     let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
     match name {
         "" => Some("is not the name of an interface".to_owned()),

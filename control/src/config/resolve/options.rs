@@ -207,7 +207,7 @@ fn prefix(report: &mut Report, typed: &Spanned<IntegerOrText>, vip: Option<IpAdd
 }
 
 /// The prefix length of a netmask, as ipvsadm takes it.
-fn netmask(text: &str) -> Option<u8> {
+pub(in crate::config) fn netmask(text: &str) -> Option<u8> {
     let mask = text.parse::<Ipv4Addr>().ok()?.to_bits();
     (mask.leading_ones() + mask.trailing_zeros() == 32).then_some(mask.leading_ones() as u8)
 }

@@ -223,7 +223,8 @@ fn help_for_word<T>(text: &str, known: &[(&str, T)]) -> String {
     }
 }
 
-fn help_for_address(text: &str) -> &'static str {
+/// What to write instead of `text`, which is no address.
+pub(in crate::config) fn help_for_address(text: &str) -> &'static str {
     let has_port = text.rsplit_once(':').is_some_and(|(head, _)| head.parse::<Ipv4Addr>().is_ok());
     let is_prefix = text.rsplit_once('/').is_some_and(|(head, _)| head.parse::<IpAddr>().is_ok());
     if is_prefix {
@@ -255,7 +256,7 @@ pub(in crate::config) fn spell(duration: Duration) -> String {
 }
 
 /// Why this is no address that clients or frames can be sent to, and what to give instead.
-fn unusable(address: IpAddr) -> Option<(&'static str, String)> {
+pub(in crate::config) fn unusable(address: IpAddr) -> Option<(&'static str, String)> {
     let what = match address {
         IpAddr::V4(v4) if v4.octets()[0] == 0 => "an unspecified address (0.0.0.0/8)",
         IpAddr::V4(v4) if v4.is_loopback() => "a loopback address",

@@ -1,0 +1,89 @@
+//! `track_file`: files with a number in them, which `FILE_CHECK` looks at.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use super::super::report::Report;
+use super::super::tree::Word;
+use super::section::{Line, Section};
+use super::value::{self, named};
+use crate::config::shape::closest;
+
+/// The files by name.
+#[derive(Default)]
+pub(super) struct Files {
+    files: HashMap<String, File>,
+}
+
+/// One of them.
+#[derive(Clone)]
+pub(super) struct File {
+    pub path: PathBuf,
+    /// What the number is multiplied by.
+    pub factor: i32,
+}
+
+impl Files {
+    /// Reads all `track_file` blocks of the file itself.
+    pub(super) fn read(report: &mut Report, root: &Section<'_>) -> Files {
+        let used: HashSet<&str> = uses(root).collect();
+        let mut files = Files::default();
+        for line in root.all("track_file") {
+            let Some(name) = line.word(0) else { continue };
+            let factor = match line.section.last("weight") {
+                Some(line) => factor(report, line),
+                None => Some(1),
+            };
+            let path = line.section.last("file").and_then(|line| line.word(0));
+            if path.is_none() && line.section.lacks("file") {
+                let message = format!("track_file {} names no file", named(&name.text));
+                report.error(line.at(), line.path(), message, "add a line such as: file /run/load");
+            }
+            if !used.contains(name.text.as_str()) {
+                let message = format!("no FILE_CHECK looks at {}, so nothing reads it", named(&name.text));
+                report.warning(line.at(), line.path(), message, "take it out, or name it in a FILE_CHECK");
+            }
+            let path = PathBuf::from(path.map_or("", |word| &word.text));
+            let file = File { path, factor: factor.unwrap_or(1) };
+            if files.files.insert(name.text.clone(), file).is_some() {
+                let message = format!("track_file {} is here twice: this one counts", named(&name.text));
+                report.warning(&name.at, line.path(), message, "give each its own name");
+            }
+        }
+        files
+    }
+
+    /// The file called `name`.
+    pub(super) fn find(&self, report: &mut Report, name: &Word, path: &str) -> Option<File> {
+        let found = self.files.get(&name.text).cloned();
+        if found.is_none() {
+            let help = match closest(&name.text, self.files.keys().map(String::as_str)) {
+                Some(close) => format!("did you mean {}?", named(close)),
+                None => format!("add it: track_file {} {{ file /run/load }}", name.text),
+            };
+            report.error(&name.at, path, format!("there is no track_file {}", named(&name.text)), help);
+        }
+        found
+    }
+}
+
+/// `weight N [reverse|noreverse]`
+pub(super) fn factor(report: &mut Report, line: &Line<'_>) -> Option<i32> {
+    let factor = value::number(report, line.word(0)?, line.path(), -i32::MAX..=i32::MAX);
+    let reverse = match line.word(1) {
+        Some(word) => {
+            value::word(report, word, line.path(), "option", &[("reverse", true), ("noreverse", false)])
+        }
+        None => Some(false),
+    };
+    Some(if reverse? { -factor? } else { factor? })
+}
+
+/// The files that real servers look at.
+fn uses<'a>(root: &'a Section<'_>) -> impl Iterator<Item = &'a str> {
+    root.all("virtual_server")
+        .flat_map(|line| line.section.all("real_server"))
+        .flat_map(|line| line.section.all("FILE_CHECK"))
+        .filter_map(|line| line.section.last("track_file")?.word(0))
+        .map(|word| word.text.as_str())
+}

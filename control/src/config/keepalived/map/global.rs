@@ -1,0 +1,233 @@
+//! `global_defs`: what counts for all services, the programs that are run, and who is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::report::Report;
+use super::command;
+use super::section::{Line, Section};
+use super::value::{self, LONGEST};
+use crate::config::defaults;
+use crate::model::{Mail, MailServer, Notify, Pipe, Scripts, Timeouts};
+
+/// keepalived: SMTP_PORT and `smtp_connect_timeout`, global_data.c.
+const SMTP_PORT: u16 = 25;
+const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What `global_defs` says.
+pub(super) struct Globals {
+    pub timeouts: Timeouts,
+    pub scripts: Scripts,
+    pub notify: Notify,
+    /// Mail about virtual services, unless one says otherwise.
+    pub service_alert: bool,
+    /// Mail about real servers, unless one says otherwise.
+    pub real_alert: bool,
+    pub log_all_failures: bool,
+    /// `default_interface`, and where it stands.
+    pub interface: Option<String>,
+}
+
+/// Reads all `global_defs` as one.
+pub(super) fn read(report: &mut Report, root: &Section<'_>) -> Globals {
+    let defs = Defs { root };
+    let script = defs.last("script_user").and_then(command::user);
+    let mut switch = |name| defs.last(name).and_then(|line| value::switch(report, line));
+    let alert = switch("smtp_alert_checker").or(switch("smtp_alert"));
+    let log_all_failures = switch("checker_log_all_failures").unwrap_or(false);
+    let interface = defs.last("default_interface").and_then(|line| {
+        let name = value::interface(report, line.word(0)?, line.path())?;
+        report.locate(crate::config::Place::Interface(name.clone()), &line.word(0)?.at);
+        Some(name)
+    });
+    Globals {
+        timeouts: timeouts(report, &defs),
+        scripts: Scripts { security: defs.has("enable_script_security"), user: script },
+        notify: Notify {
+            pipes: pipes(report, &defs),
+            mail: mail(report, &defs),
+            at_start: defs.has("rs_init_notifies"),
+        },
+        // keepalived: validate_check_config(): silence about services, mail about real servers.
+        service_alert: alert.unwrap_or(false),
+        real_alert: alert.unwrap_or(true),
+        log_all_failures,
+        interface,
+    }
+}
+
+/// The lines of all `global_defs` of the file and what it includes.
+struct Defs<'a, 'b> {
+    root: &'b Section<'a>,
+}
+
+impl<'a, 'b> Defs<'a, 'b> {
+    fn last(&self, name: &str) -> Option<&'b Line<'a>> {
+        self.root.all("global_defs").filter_map(|defs| defs.section.last(name)).last()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.last(name).is_some()
+    }
+}
+
+/// `lvs_timeouts tcp N tcpfin N udp N`, in any order; 0 leaves one as it is.
+fn timeouts(report: &mut Report, defs: &Defs<'_, '_>) -> Timeouts {
+    let mut timeouts = defaults::TIMEOUTS;
+    let Some(line) = defs.last("lvs_timeouts") else { return timeouts };
+    for pair in line.words().chunks(2) {
+        let known = [("tcp", 0), ("tcpfin", 1), ("udp", 2)];
+        let Some(which) = value::word(report, &pair[0], line.path(), "timeout", &known) else { continue };
+        let Some(word) = pair.get(1) else {
+            let message = format!("there is no time after {}", value::named(&pair[0].text));
+            report.error(
+                &pair[0].at,
+                line.path(),
+                message,
+                "give seconds: lvs_timeouts tcp 900 tcpfin 120 udp 300",
+            );
+            continue;
+        };
+        let seconds = value::number(report, word, line.path(), 0..=LONGEST.as_secs());
+        if let Some(seconds @ 1..) = seconds {
+            let one =
+                [&mut timeouts.established, &mut timeouts.fin, &mut timeouts.udp].into_iter().nth(which);
+            *one.unwrap_or_else(|| unreachable!("`known` counts three timeouts")) =
+                Duration::from_secs(seconds);
+        }
+    }
+    timeouts
+}
+
+fn pipes(report: &mut Report, defs: &Defs<'_, '_>) -> Vec<Pipe> {
+    let mut pipes = Vec::new();
+    for (name, script) in
+        [("notify_fifo", "notify_fifo_script"), ("lvs_notify_fifo", "lvs_notify_fifo_script")]
+    {
+        let reader = defs.last(script).and_then(|line| Some((command::command(report, line)?, line)));
+        match defs.last(name).and_then(|line| Some((line.word(0)?, line))) {
+            Some((path, line)) => {
+                if let Some(user) = line.word(1) {
+                    let message =
+                        format!("the pipe belongs to root, and not to {}", value::named(&user.text));
+                    report.warning(
+                        &user.at,
+                        line.path(),
+                        message,
+                        "take the user out, or let its reader run as root",
+                    );
+                }
+                if !path.text.starts_with('/') {
+                    let message = format!("{} is no absolute path", value::named(&path.text));
+                    report.error(&path.at, line.path(), message, "begin it with a /");
+                }
+                pipes
+                    .push(Pipe { path: PathBuf::from(&path.text), reader: reader.map(|(reader, _)| reader) });
+            }
+            None => {
+                if let Some((_, line)) = reader {
+                    let message = format!("there is no {name}, so this is not run");
+                    report.warning(
+                        line.at(),
+                        line.path(),
+                        message,
+                        format!("add one: {name} /run/shunt.fifo"),
+                    );
+                }
+            }
+        }
+    }
+    pipes
+}
+
+fn mail(report: &mut Report, defs: &Defs<'_, '_>) -> Option<Mail> {
+    const ABOUT_MAIL: &[&str] = &[
+        "smtp_server",
+        "smtp_helo_name",
+        "smtp_connect_timeout",
+        "notification_email_from",
+        "no_email_faults",
+    ];
+    let text = |report: &mut Report, name: &str| {
+        let line = defs.last(name)?;
+        value::token(report, line.word(0)?, line.path())
+    };
+    let server = defs.last("smtp_server").and_then(|line| server(report, line));
+    let timeout = defs.last("smtp_connect_timeout").and_then(|line| {
+        value::timer(report, line.word(0)?, line.path(), Duration::from_millis(1)..=LONGEST)
+    });
+    let (helo, from) = (text(report, "smtp_helo_name"), text(report, "notification_email_from"));
+    let router_id = text(report, "router_id");
+    let to = recipients(report, defs);
+    if to.is_empty() || !defs.has("smtp_server") {
+        // An empty block has its warning already.
+        let first = ABOUT_MAIL.iter().filter_map(|name| defs.last(name)).min_by_key(|line| line.at().line());
+        if let Some(line) = first.filter(|_| !defs.has("notification_email")) {
+            let message = "no mail is sent: there is no notification_email";
+            report.warning(
+                line.at(),
+                line.path(),
+                message,
+                "name who is told: notification_email { admin@example.com }",
+            );
+        } else if let Some(line) = defs.last("notification_email").filter(|_| !to.is_empty()) {
+            let message = "no mail is sent: there is no smtp_server";
+            report.warning(
+                line.at(),
+                line.path(),
+                message,
+                "name the server that takes it: smtp_server 127.0.0.1",
+            );
+        }
+        return None;
+    }
+    let server = server?;
+    Some(Mail {
+        server: server.0,
+        port: server.1,
+        helo,
+        timeout: timeout.unwrap_or(SMTP_TIMEOUT),
+        from,
+        to,
+        router_id,
+        no_faults: defs.has("no_email_faults"),
+    })
+}
+
+/// `smtp_server ADDRESS|NAME [PORT]`. A name is looked up when mail is sent, not before.
+fn server(report: &mut Report, line: &Line<'_>) -> Option<(MailServer, u16)> {
+    let name = value::token(report, line.word(0)?, line.path());
+    let port = match line.word(1) {
+        Some(port) => value::number(report, port, line.path(), 1..=u16::MAX),
+        None => Some(SMTP_PORT),
+    };
+    let name = name?;
+    let server = match name.parse() {
+        Ok(address) => MailServer::Address(address),
+        Err(_) => MailServer::Name(name),
+    };
+    Some((server, port?))
+}
+
+fn recipients(report: &mut Report, defs: &Defs<'_, '_>) -> Vec<String> {
+    let mut to = Vec::new();
+    for line in defs.root.all("global_defs").flat_map(|defs| defs.section.all("notification_email")) {
+        if line.entries().is_empty() {
+            let message = "the block is empty: no mail is sent";
+            report.warning(
+                line.at(),
+                line.path(),
+                message,
+                "name who is told, one a line, or take the block out",
+            );
+        }
+        for entry in line.entries() {
+            if let Some(extra) = entry.arguments.first() {
+                let message = format!("{} is too much: one address a line", value::named(&extra.text));
+                report.error(&extra.at, line.path(), message, "give each address its own line");
+            }
+            to.extend(value::token(report, &entry.keyword, line.path()));
+        }
+    }
+    to
+}
