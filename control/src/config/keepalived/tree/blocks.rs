@@ -74,7 +74,9 @@ impl Blocks {
             if let Some(statement) = self.level().last_mut() {
                 statement.block = block;
                 let keyword = statement.keyword.clone();
-                if self.braces.is_empty() {
+                // What belongs into a block shows only that it had ended before.
+                let is_of_the_top_level = BLOCKS.contains(&keyword.text.as_str());
+                if self.braces.is_empty() && (is_of_the_top_level || self.closed.is_none()) {
                     self.closed = Some((keyword, brace.line()));
                 }
             }

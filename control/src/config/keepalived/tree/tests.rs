@@ -106,10 +106,10 @@ fn an_unclosed_block_is_told_where_it_opens() {
 
 #[test]
 fn a_stray_brace_is_told_once_with_where_the_block_ended() {
-    let (_, faults) = read_all(&[("main.conf", "virtual_server A 80 {\n}\n weight 1\n}\n}\n")]);
+    let (_, faults) = read_all(&[("main.conf", "virtual_server A 80 {\n}\n url {\n}\n}\n}\n")]);
     assert_eq!(faults.len(), 1, "{faults}");
     let fault = faults.iter().next().unwrap();
-    assert_eq!((fault.line, fault.message.as_str()), (4, "`}` closes nothing: no block is open"));
+    assert_eq!((fault.line, fault.message.as_str()), (5, "`}` closes nothing: no block is open"));
     assert!(fault.help.as_ref().unwrap().contains("`virtual_server` of line 1, ended on line 2"));
     assert_eq!(faults_of("}\nx\n"), ["/k/main.conf:1:1 Error `}` closes nothing: no block is open"]);
     let nameless = "/k/main.conf:1:1 Error `{` opens a block, but no keyword before it says of what";
