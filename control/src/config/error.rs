@@ -5,8 +5,9 @@
 //!   on it and scripts cut it, so its form does not change. KEY is dotted (`service.real.weight`), or `syntax`
 //!   for what is not TOML, or `file` for the file as a whole (then at 1:1).
 //! - Lines and columns count from 1, columns in characters.
-//! - [`Faults`] is sorted by position, and nothing typed by the operator reaches the terminal unescaped.
+//! - [`Faults`] is sorted by position, file by file, and nothing typed by the operator reaches the terminal unescaped.
 
+use std::collections::HashMap;
 use std::fmt;
 
 /// Faults of one severity that are told. A file with more is not what it was taken for, and nobody reads on.
@@ -149,8 +150,14 @@ impl Faults {
 }
 
 impl From<Vec<Fault>> for Faults {
+    /// Files stay in the order in which `faults` first speaks of them.
     fn from(mut faults: Vec<Fault>) -> Faults {
-        faults.sort_by_key(|fault| (fault.line, fault.column, fault.severity));
+        let mut ranks = HashMap::new();
+        for fault in &faults {
+            let rank = ranks.len();
+            ranks.entry(fault.file.clone()).or_insert(rank);
+        }
+        faults.sort_by_key(|fault| (ranks[&fault.file], fault.line, fault.column, fault.severity));
         Faults(faults)
     }
 }
@@ -276,6 +283,14 @@ mod tests {
         assert!(faults.has_errors());
         assert!(!Faults::from(fault(1, 1, Severity::Warning)).has_errors());
         assert_eq!(Faults::default().summary(), "no faults");
+    }
+
+    #[test]
+    fn faults_of_several_files_stay_with_their_file() {
+        let of = |file: &str, line| Fault { file: file.to_owned(), ..fault(line, 1, Severity::Error) };
+        let faults = Faults::from(vec![of("main", 9), of("included", 3), of("included", 1), of("main", 2)]);
+        let places: Vec<_> = faults.iter().map(|fault| (fault.file.as_str(), fault.line)).collect();
+        assert_eq!(places, [("main", 2), ("main", 9), ("included", 1), ("included", 3)]);
     }
 
     #[test]

@@ -12,9 +12,11 @@
 pub mod defaults;
 pub mod error;
 mod file;
+pub mod files;
 pub mod format;
 mod keepalived;
 mod keys;
+mod listing;
 pub mod location;
 pub mod resolve;
 mod shape;
@@ -28,6 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use error::{Fault, Faults, Severity, counted};
+pub use files::{Files, Options};
 pub use format::Format;
 pub use location::{Locations, Place};
 pub use resolve::Loaded;
@@ -39,23 +42,48 @@ pub use write::to_toml;
 /// # Errors
 /// Everything that is wrong with it, warnings included; each fault has its place in the file.
 pub fn load(path: &Path) -> Result<Loaded, Faults> {
-    load_source(Source::read(path)?)
+    load_with(path, &Options::default())
 }
 
-/// Parses and resolves `text`; faults call it `name`.
+/// As [`load`], with `options`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path, options: &Options) -> Result<Loaded, Faults> {
+    load_source(Source::read(path)?, options)
+}
+
+/// Parses and resolves `text`; faults call it `name`. What it includes is read as if it stood there.
 ///
 /// # Errors
 /// As [`load`].
 pub fn parse(name: &str, text: &str) -> Result<Loaded, Faults> {
-    load_source(Source::from_bytes(name, text.as_bytes().to_vec())?)
+    parse_with(name, text, &Options::default())
 }
 
-fn load_source(source: Source) -> Result<Loaded, Faults> {
+/// As [`parse`], with `options`.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse_with(name: &str, text: &str, options: &Options) -> Result<Loaded, Faults> {
+    load_source(Source::from_bytes(name, text.as_bytes().to_vec())?, options)
+}
+
+fn load_source(source: Source, options: &Options) -> Result<Loaded, Faults> {
     match Format::detect(source.text()) {
         Format::Native => {
             let reading = file::read(&source);
             resolve::resolve(Arc::new(source), reading)
         }
-        Format::Keepalived { .. } => keepalived::load(source),
+        Format::Keepalived { .. } => keepalived::load(source, options),
+        Format::Ipvsadm { line } => Err(ipvsadm_is_converted(&source, line)),
     }
+}
+
+/// The output of ipvsadm-save says nothing of interfaces or checks: it is where a configuration begins.
+fn ipvsadm_is_converted(source: &Source, line: usize) -> Faults {
+    let message = "this is what ipvsadm-save prints, and no configuration yet".to_owned();
+    let fault = source.fault(Severity::Error, source.span_of_line(line), "file", message);
+    let help = format!("write it as one: shunt convert {}", source.name());
+    Faults::from(Fault { help: Some(help), ..fault })
 }

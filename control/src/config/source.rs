@@ -1,8 +1,8 @@
 //! The text of a configuration file, and where a byte of it is: the parser speaks of byte ranges, people of lines
 //! and columns.
 //!
-//! *Invariants*: the text is UTF-8, has no NUL byte, is not blank, and is at most [`MAX_BYTES`] long. What is not
-//! that never reaches the parser.
+//! *Invariants*: the text is UTF-8, has no NUL byte, is not blank (but for an included file), and is at most
+//! [`MAX_BYTES`] long. What is not that never reaches the parser.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -22,6 +22,8 @@ const WIDEST: usize = 160;
 pub struct Source {
     name: String,
     text: String,
+    /// The file began with a byte-order mark.
+    marked: bool,
     /// Byte offset of the start of each line.
     lines: Vec<usize>,
 }
@@ -29,6 +31,11 @@ pub struct Source {
 impl Source {
     /// Reads `path`, at most [`MAX_BYTES`] of it.
     pub fn read(path: &Path) -> Result<Source, Faults> {
+        Source::read_part(path)?.not_blank()
+    }
+
+    /// Reads `path`, a file that another includes.
+    pub(super) fn read_part(path: &Path) -> Result<Source, Faults> {
         let name = path.display().to_string();
         let unreadable = |error: std::io::Error| {
             Faults::of_file(&name, format!("cannot be read: {error}"), help_for_unreadable(error.kind()))
@@ -37,11 +44,16 @@ impl Source {
         let mut bytes = Vec::new();
         // One byte more than allowed is enough to know that it is too much, also of a device without an end.
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        Source::from_bytes(&name, bytes)
+        Source::part(&name, bytes)
     }
 
     /// Takes the bytes of a file called `name`.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Source, Faults> {
+        Source::part(name, bytes)?.not_blank()
+    }
+
+    /// Takes the bytes of a file called `name` that another includes: it may be empty.
+    pub(super) fn part(name: &str, bytes: Vec<u8>) -> Result<Source, Faults> {
         if bytes.len() as u64 > MAX_BYTES {
             return Err(Faults::of_file(
                 name,
@@ -51,19 +63,11 @@ impl Source {
         }
         let mut text = text_of(name, bytes)?;
         // Editors on Windows put a byte-order mark first; it is no column of the first line.
-        if text.starts_with('\u{feff}') {
+        let marked = text.starts_with('\u{feff}');
+        if marked {
             text.remove(0);
         }
-        let blank = |line: &str| matches!(line.trim_start().chars().next(), None | Some('#'));
-        if text.lines().all(blank) {
-            let what = if text.trim().is_empty() { "is empty" } else { "has nothing but comments" };
-            return Err(Faults::of_file(
-                name,
-                what,
-                "a configuration has at least a [director] with its interfaces; see configs/minimal.toml",
-            ));
-        }
-        Ok(Source::new(name, text))
+        Ok(Source { marked, ..Source::new(name, text) })
     }
 
     /// The name of the file, as given.
@@ -76,9 +80,21 @@ impl Source {
         &self.text
     }
 
+    /// Whether the file began with a byte-order mark, which is not part of the text.
+    pub(super) fn is_marked(&self) -> bool {
+        self.marked
+    }
+
     /// Line of a byte, from 1.
     pub fn line(&self, offset: usize) -> usize {
         self.lines.partition_point(|&start| start <= offset)
+    }
+
+    /// The bytes of `line`, counted from 1, of which the text has that many.
+    pub(super) fn span_of_line(&self, line: usize) -> Range<usize> {
+        let start = self.lines[line - 1];
+        let length = self.text[start..].lines().next().map_or(0, str::len);
+        start..start + length
     }
 
     /// A fault about the bytes of `span`.
@@ -102,9 +118,23 @@ impl Source {
         }
     }
 
+    fn not_blank(self) -> Result<Source, Faults> {
+        // keepalived's comments begin with `!` too, and what is taken as one with `;`.
+        let blank = |line: &str| matches!(line.trim_start().chars().next(), None | Some('#' | '!' | ';'));
+        if !self.text.lines().all(blank) {
+            return Ok(self);
+        }
+        let what = if self.text.trim().is_empty() { "is empty" } else { "has nothing but comments" };
+        Err(Faults::of_file(
+            &self.name,
+            what,
+            "a configuration has at least a [director] with its interfaces; see configs/minimal.toml",
+        ))
+    }
+
     fn new(name: &str, text: String) -> Source {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Source { name: name.to_owned(), text, lines }
+        Source { name: name.to_owned(), text, marked: false, lines }
     }
 }
 
@@ -213,6 +243,7 @@ mod tests {
         assert_eq!(message(b""), "is empty");
         assert_eq!(message(b"\xef\xbb\xbf \n\t"), "is empty");
         assert_eq!(message(b" # a\n\n# b"), "has nothing but comments");
+        assert_eq!(message(b"! Configuration File for keepalived\n ; b"), "has nothing but comments");
         let fault = refusal(Source::from_bytes("a", b"x = 1\ny = \"\xe4\"".to_vec()));
         assert_eq!((fault.line, fault.column), (2, 6));
         assert_eq!(fault.message, "is not UTF-8 text: byte 11 is 0xe4");

@@ -138,7 +138,7 @@ fn warnings_do_not_hide_an_error() {
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..512)) {
-        let _ = Source::from_bytes("a", bytes).and_then(load_source);
+        let _ = Source::from_bytes("a", bytes).and_then(|source| load_source(source, &Options::default()));
     }
 
     #[test]

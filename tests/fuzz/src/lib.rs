@@ -8,6 +8,7 @@
 pub mod fragments;
 pub mod frame;
 pub mod input;
+pub mod keepalived;
 pub mod memory;
 pub mod pcap;
 pub mod rig;
@@ -22,5 +23,10 @@ static ALLOCATOR: memory::Measured = memory::Measured;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `tests/corpus`.
-pub const TARGETS: [(&str, Target); 4] =
-    [("frame", frame::run), ("fragments", fragments::run), ("pcap", pcap::run), ("table", table::run)];
+pub const TARGETS: [(&str, Target); 5] = [
+    ("frame", frame::run),
+    ("fragments", fragments::run),
+    ("keepalived", keepalived::run),
+    ("pcap", pcap::run),
+    ("table", table::run),
+];

@@ -11,14 +11,16 @@ mod tree;
 use std::sync::Arc;
 
 use super::error::Faults;
+use super::files::Options;
 use super::resolve::Loaded;
 use super::source::Source;
 use report::Report;
 
 /// Parses and maps `source` and the files that it includes.
-pub(super) fn load(source: Source) -> Result<Loaded, Faults> {
+pub(super) fn load(source: Source, options: &Options) -> Result<Loaded, Faults> {
     let mut report = Report::new(Arc::new(source));
-    let statements = tree::read(&mut report);
-    let model = map::model(&mut report, &statements);
+    let statements = tree::read(&mut report, options);
+    // Of a file whose blocks are torn, what the statements mean would be guesses.
+    let model = if report.is_torn() { None } else { map::model(&mut report, &statements) };
     report.finish(model)
 }

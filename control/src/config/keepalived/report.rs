@@ -22,6 +22,9 @@ pub(super) struct At {
 pub(super) struct Report {
     /// The file that was named.
     pub source: Arc<Source>,
+    /// Names of all files, in the order in which they were opened.
+    files: Vec<String>,
+    torn: bool,
     faults: Vec<Fault>,
     errors: usize,
     warnings: usize,
@@ -40,6 +43,8 @@ impl Report {
     pub fn new(source: Arc<Source>) -> Report {
         Report {
             locations: Locations::new(source.clone()),
+            files: vec![source.name().to_owned()],
+            torn: false,
             source,
             faults: Vec::new(),
             errors: 0,
@@ -64,13 +69,38 @@ impl Report {
         self.faults.push(fault);
     }
 
+    /// A file is read; its faults are told after those of the files before it.
+    pub fn opens(&mut self, name: &str) {
+        if !self.files.iter().any(|file| file == name) {
+            self.files.push(name.to_owned());
+        }
+    }
+
+    /// An error after which it is not known what belongs to what.
+    pub fn tear(&mut self, at: &At, message: impl Into<String>, help: impl Into<String>) {
+        self.torn = true;
+        self.error(at, "syntax", message, help);
+    }
+
+    /// Whether it is not known what belongs to what.
+    pub fn is_torn(&self) -> bool {
+        self.torn
+    }
+
     /// Remembers where a thing of the model was typed.
     pub fn locate(&mut self, place: Place, at: &At) {
         self.locations.insert_in(place, &at.source, at.span.clone());
     }
 
     /// The model, unless there was an error.
-    pub fn finish(self, model: Option<Model>) -> Result<Loaded, Faults> {
+    pub fn finish(mut self, model: Option<Model>) -> Result<Loaded, Faults> {
+        let rank = |fault: &Fault| self.files.iter().position(|file| *file == fault.file);
+        self.faults.sort_by_cached_key(rank);
+        if self.errors > MOST_FAULTS {
+            let message = format!("has more than {MOST_FAULTS} errors; these are the first that were found");
+            let help = "fix them, and check that it is the file you mean";
+            self.faults.insert(0, Fault::of_file(self.source.name(), message, help));
+        }
         match model {
             Some(model) if self.errors == 0 => {
                 Ok(Loaded { model, warnings: self.faults.into(), locations: self.locations })
