@@ -67,7 +67,7 @@ pub struct Mail {
     pub helo: Option<String>,
     /// The whole conversation may take this long (`smtp_connect_timeout`).
     pub timeout: Duration,
-    /// Sender (`notification_email_from`); none: `keepalived@` the host's name.
+    /// Sender (`notification_email_from`); none: `root@` the host's name.
     pub from: Option<String>,
     /// Recipients, at least one (`notification_email`).
     pub to: Vec<String>,

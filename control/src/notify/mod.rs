@@ -1,9 +1,9 @@
 //! Whoever is to know that real servers and services come and go: programs, named pipes, people with mail.
 //!
-//! [`Notifier::tell`] is what the supervisor calls; it never waits. Behind it are [`queue`] (programs, in order), [`pipe`]
-//! and [`mail`], none of which can hold up another: a script that hangs, a pipe that nobody reads, a mail server or
+//! [`Notifier::tell`] is what the supervisor calls; it never waits. Behind it are `queue` (programs, in order), `pipe`
+//! and `mail`, none of which can hold up another: a script that hangs, a pipe that nobody reads, a mail server or
 //! a resolver that never answers cost a bounded amount of memory and nothing else. What keepalived writes, shunt writes
-//! to the letter ([`name`]), so that scripts and filters keep working.
+//! to the letter (`name`), so that scripts and filters keep working.
 //!
 //! *Invariants*
 //! - memory is bounded by the number of services and real servers, however fast they change and however slow the listeners

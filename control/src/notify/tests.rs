@@ -141,6 +141,9 @@ async fn a_subject_is_told_in_order_and_another_does_not_wait() {
     eventually(|| text(&path) == "up22\n").await;
     fs::write(&gate, "").expect("it can be written");
     eventually(|| text(&path) == "up22\nup21\ndown21\n").await;
+    eventually(|| notifier.scripts.subjects() == 0).await;
+    notifier.tell(real(21, false, &slow));
+    eventually(|| text(&path).ends_with("down21\ndown21\n")).await;
     notifier.finish(ENOUGH).await;
 }
 

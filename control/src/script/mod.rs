@@ -8,7 +8,7 @@
 //! - a program runs with the rights of its user and none of the director's: user, group, supplementary groups, signals,
 //!   descriptors and environment are its own;
 //! - with `enable_script_security` nothing runs as root that others than root can change
-//!   ([`security::weakness`] has the rules);
+//!   (`security` has the rules);
 //! - every program is the leader of a process group, which ends with it at the time limit, or when nobody waits for
 //!   it any more; its zombie is always collected.
 
