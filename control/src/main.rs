@@ -46,6 +46,14 @@ enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Print the native configuration that means the same as a keepalived.conf, or as what `ipvsadm-save -n` prints
+    Convert {
+        /// The file, in any format
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Print the JSON schema of the native format, for editors
+    Schema,
     /// Show what a running director does
     Show {
         /// What to show
@@ -76,6 +84,8 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run { config } => run(Options { config, socket }),
         Command::Check { file } => check(&file),
+        Command::Convert { file } => convert(&file),
+        Command::Schema => out(&config::schema()),
         Command::Show { what, json, limit } => {
             ask(&socket, Request::Show { what, limit }).and_then(|answer| print(what, &answer, json))
         }
@@ -125,6 +135,23 @@ fn check(file: &std::path::Path) -> anyhow::Result<()> {
             let services = config::counted(loaded.model.services.len(), "service");
             let reals = config::counted(reals, "real server");
             out(&format!("{}: valid: {services}, {reals}\n", file.display()))
+        }
+        Err(faults) => anyhow::bail!("{}{}", faults.render(color), faults.summary()),
+    }
+}
+
+fn convert(file: &std::path::Path) -> anyhow::Result<()> {
+    let color = std::io::stderr().is_terminal();
+    match config::convert(file) {
+        Ok(converted) => {
+            complain(&converted.lost.render(color));
+            if converted.was_native {
+                let file = file.display();
+                complain(&format!(
+                    "{file}: is native already; this is the same without comments and defaults\n"
+                ));
+            }
+            out(&converted.text)
         }
         Err(faults) => anyhow::bail!("{}{}", faults.render(color), faults.summary()),
     }

@@ -1,11 +1,15 @@
 //! Which format a file is in. Told by its content, not by its name: people pass `/etc/keepalived/keepalived.conf` and
 //! copies of it with any name.
 
+use super::ipvsadm;
+
 /// A format that a configuration can be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// The native TOML format, and everything that is not recognised as another.
     Native,
+    /// What `ipvsadm-save` prints.
+    Ipvsadm,
     /// A `keepalived.conf`.
     Keepalived {
         /// Line of the first block, from 1.
@@ -41,6 +45,9 @@ impl Format {
         while let Some((line, content)) = lines.next() {
             if content.starts_with('[') {
                 return Format::Native;
+            }
+            if ipvsadm::is_command(content) {
+                return Format::Ipvsadm;
             }
             let (word, rest) = content.split_once(char::is_whitespace).unwrap_or((content, ""));
             if BLOCKS.contains(&word.trim_end_matches('{')) {
@@ -78,6 +85,18 @@ mod tests {
             ("$X=1\nvirtual_server_group G {\n", 2),
         ] {
             assert_eq!(Format::detect(text), Format::Keepalived { line }, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_saved_table_is_recognised_by_its_first_line() {
+        for text in
+            ["-A -t 192.0.2.10:80 -s rr\n", "# x\n\n/sbin/ipvsadm -A -f 1\n", " --add-service -u x:1\n"]
+        {
+            assert_eq!(Format::detect(text), Format::Ipvsadm, "{text}");
+        }
+        for text in ["-C\n", "A -t\n", "ipvsadm\n", "[a]\n-A -t 192.0.2.10:80\n"] {
+            assert_eq!(Format::detect(text), Format::Native, "{text}");
         }
     }
 

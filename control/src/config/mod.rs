@@ -9,14 +9,17 @@
 //! - No input makes this panic (tested with random bytes).
 //! - A model that comes out of here is valid; see [`crate::model`].
 
+mod convert;
 pub mod defaults;
 pub mod error;
 mod file;
 pub mod format;
+mod ipvsadm;
 mod keepalived;
 mod keys;
 pub mod location;
 pub mod resolve;
+mod schema;
 mod shape;
 pub mod source;
 mod syntax;
@@ -27,10 +30,12 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use convert::{Converted, convert};
 pub use error::{Fault, Faults, Severity, counted};
 pub use format::Format;
 pub use location::{Locations, Place};
 pub use resolve::Loaded;
+pub use schema::schema;
 pub use source::Source;
 pub use write::to_toml;
 
@@ -56,6 +61,7 @@ fn load_source(source: Source) -> Result<Loaded, Faults> {
             let reading = file::read(&source);
             resolve::resolve(Arc::new(source), reading)
         }
+        Format::Ipvsadm => ipvsadm::load(source),
         Format::Keepalived { .. } => keepalived::load(source),
     }
 }
