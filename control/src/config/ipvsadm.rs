@@ -7,6 +7,8 @@
 //!
 //! ipvsadm 1.31: `ipvsadm.8`, `ipvsadm-save.8`.
 
+mod option;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -16,6 +18,8 @@ use super::error::{Fault, Faults, MOST_FAULTS, Severity, quote};
 use super::file::{self, Director, File, IntegerOrText, Real, Service, Typed};
 use super::resolve::{self, AUTO, Loaded};
 use super::source::Source;
+pub(super) use option::is_command;
+use option::{Value, What, is_program, option};
 
 /// What `-p` without a time means, seconds (`IPVS_SVC_PERSISTENT_TIMEOUT`).
 const PERSISTENCE: i64 = 360;
@@ -37,87 +41,6 @@ pub(super) fn load(source: Source) -> Result<Loaded, Faults> {
         ..File::default()
     };
     resolve::resolve(Arc::new(source), file::Reading::of(file, faults))
-}
-
-/// Whether `line` is one that ipvsadm reads: it adds or edits a service or a real server.
-pub(super) fn is_command(line: &str) -> bool {
-    let mut words = line.split_whitespace().skip_while(|word| is_program(word));
-    let command = words.next().and_then(|word| option(word.split('=').next().unwrap_or(word)));
-    command.is_some_and(|(what, _)| matches!(what, What::Add | What::Edit | What::AddReal | What::EditReal))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    Add,
-    Edit,
-    AddReal,
-    EditReal,
-    Service(&'static str),
-    Mark,
-    Six,
-    Scheduler,
-    Persistent,
-    Netmask,
-    Engine,
-    OnePacket,
-    Flags,
-    Real,
-    Direct,
-    Nat,
-    Tunnel,
-    OfTunnel,
-    Weight,
-    Upper,
-    Lower,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Value {
-    None,
-    Needed,
-    Possible,
-}
-
-#[rustfmt::skip]
-const OPTIONS: &[(&str, &str, What, Value)] = &[
-    ("-A", "--add-service", What::Add, Value::None),
-    ("-E", "--edit-service", What::Edit, Value::None),
-    ("-a", "--add-server", What::AddReal, Value::None),
-    ("-e", "--edit-server", What::EditReal, Value::None),
-    ("-t", "--tcp-service", What::Service("tcp"), Value::Needed),
-    ("-u", "--udp-service", What::Service("udp"), Value::Needed),
-    ("", "--sctp-service", What::Service("sctp"), Value::Needed),
-    ("-f", "--fwmark-service", What::Mark, Value::Needed),
-    ("-6", "--ipv6", What::Six, Value::None),
-    ("-s", "--scheduler", What::Scheduler, Value::Needed),
-    ("-p", "--persistent", What::Persistent, Value::Possible),
-    ("-M", "--netmask", What::Netmask, Value::Needed),
-    ("", "--pe", What::Engine, Value::Needed),
-    ("-o", "--ops", What::OnePacket, Value::None),
-    ("-b", "--sched-flags", What::Flags, Value::Needed),
-    ("-r", "--real-server", What::Real, Value::Needed),
-    ("-g", "--gatewaying", What::Direct, Value::None),
-    ("-m", "--masquerading", What::Nat, Value::None),
-    ("-i", "--ipip", What::Tunnel, Value::None),
-    ("", "--tun-type", What::OfTunnel, Value::Needed),
-    ("", "--tun-port", What::OfTunnel, Value::Needed),
-    ("", "--tun-nocsum", What::OfTunnel, Value::None),
-    ("", "--tun-csum", What::OfTunnel, Value::None),
-    ("", "--tun-remcsum", What::OfTunnel, Value::None),
-    ("-w", "--weight", What::Weight, Value::Needed),
-    ("-x", "--u-threshold", What::Upper, Value::Needed),
-    ("-y", "--l-threshold", What::Lower, Value::Needed),
-];
-
-fn option(word: &str) -> Option<(What, Value)> {
-    let found =
-        OPTIONS.iter().find(|(short, long, ..)| *long == word || (!short.is_empty() && *short == word));
-    found.map(|(_, _, what, value)| (*what, *value))
-}
-
-/// `-R` takes its lines with the program in front, too.
-fn is_program(word: &str) -> bool {
-    word.rsplit('/').next() == Some("ipvsadm")
 }
 
 struct Reading<'a> {
