@@ -300,9 +300,9 @@ pub(super) struct Absent {
 }
 
 impl Reading {
-    /// What was read from another format: nothing was taken out of it.
-    pub(super) fn of(file: File, faults: Vec<Fault>) -> Reading {
-        Reading { file, faults, absent: Absent { broken_lines: HashSet::new(), removed: Removed::new() } }
+    /// What was read from another format, less what had a fault.
+    pub(super) fn of(file: File, faults: Vec<Fault>, removed: Removed) -> Reading {
+        Reading { file, faults, absent: Absent { broken_lines: HashSet::new(), removed } }
     }
 }
 

@@ -17,6 +17,7 @@ use toml::Spanned;
 use super::error::{Fault, Faults, MOST_FAULTS, Severity, quote};
 use super::file::{self, Director, File, IntegerOrText, Real, Service, Typed};
 use super::resolve::{self, AUTO, Loaded};
+use super::shape::Removed;
 use super::source::Source;
 pub(super) use option::is_command;
 use option::{Value, What, is_program, option};
@@ -26,13 +27,19 @@ const PERSISTENCE: i64 = 360;
 
 /// Reads `source`.
 pub(super) fn load(source: Source) -> Result<Loaded, Faults> {
-    let mut reading = Reading { source: &source, faults: Vec::new(), services: Vec::new() };
+    let mut reading = Reading {
+        source: &source,
+        faults: Vec::new(),
+        errors: 0,
+        services: Vec::new(),
+        removed: Removed::new(),
+    };
     let mut start = 0;
     for line in source.text().split_inclusive('\n') {
         reading.line(start, line);
         start += line.len();
     }
-    let Reading { faults, services, .. } = reading;
+    let Reading { faults, services, removed, .. } = reading;
     let auto = Spanned::new(0..0, vec![Spanned::new(0..0, AUTO.to_owned())]);
     let director = Director { interfaces: Some(auto), ..Director::default() };
     let file = File {
@@ -40,13 +47,16 @@ pub(super) fn load(source: Source) -> Result<Loaded, Faults> {
         service: services.into_iter().filter_map(|service| service.typed).collect(),
         ..File::default()
     };
-    resolve::resolve(Arc::new(source), file::Reading::of(file, faults))
+    resolve::resolve(Arc::new(source), file::Reading::of(file, faults, removed))
 }
 
 struct Reading<'a> {
     source: &'a Source,
     faults: Vec<Fault>,
+    errors: usize,
     services: Vec<Known>,
+    /// Services that have a real server with an error: nobody is to say that it is missing.
+    removed: Removed,
 }
 
 /// A service that was added.
@@ -180,7 +190,7 @@ impl Reading<'_> {
         at: &Spanned<String>,
         given: &[Given],
     ) -> Option<Spanned<Service>> {
-        let errors = self.faults.len();
+        let errors = self.errors;
         let (vip, port) = self.endpoint(at)?;
         let port = port.map(|port| {
             let typed = match port.get_ref() {
@@ -232,7 +242,7 @@ impl Reading<'_> {
             }
         }
         service.scheduler_flags = flags.map(|flags| scheduler_flags(flags, service.scheduler.as_ref()));
-        (self.faults.len() == errors).then(|| Spanned::new(span, service))
+        (self.errors == errors).then(|| Spanned::new(span, service))
     }
 
     /// `-a`, or `-e` of one that is known.
@@ -246,6 +256,9 @@ impl Reading<'_> {
         let Some(service) = self.services[known].typed.take() else { return };
         let real = self.typed_real(span, service.get_ref(), given);
         let mut service = service;
+        if real.is_none() {
+            self.removed.insert((service.span().start, "service.real"));
+        }
         let reals = &mut service.get_mut().real;
         if let Some(real) = real {
             let address =
@@ -264,7 +277,7 @@ impl Reading<'_> {
         service: &Service,
         given: &[Given],
     ) -> Option<Spanned<Real>> {
-        let errors = self.faults.len();
+        let errors = self.errors;
         let mut real = Real::default();
         for (what, value) in given {
             match what {
@@ -283,11 +296,11 @@ impl Reading<'_> {
                 _ => self.misplaced(value),
             }
         }
-        if real.address.is_none() && self.faults.len() == errors {
+        if real.address.is_none() && self.errors == errors {
             let help = "say which one: -r RIP:PORT";
             self.error(span.clone(), "there is no real server in this line".to_owned(), help);
         }
-        (self.faults.len() == errors).then(|| Spanned::new(span, real))
+        (self.errors == errors).then(|| Spanned::new(span, real))
     }
 
     fn other_way(&mut self, at: &Spanned<String>, name: &str) {
@@ -349,6 +362,7 @@ impl Reading<'_> {
     }
 
     fn push(&mut self, severity: Severity, at: Range<usize>, message: String, help: &str) {
+        self.errors += usize::from(severity == Severity::Error);
         if self.faults.len() <= MOST_FAULTS {
             let fault = self.source.fault(severity, at, "ipvsadm", message);
             self.faults.push(Fault { help: Some(help.to_owned()), ..fault });
@@ -430,6 +444,9 @@ mod tests {
     fn the_words_of_a_value_are_where_they_stand() {
         let said = faults("-A -t 192.0.2.10:80 -s rr\n-a -t 192.0.2.10:80 -r 192.0.2.300:80 -g -w 70000\n");
         assert!(said.contains("a:2:24: error: service.real.address: "), "{said}");
+        let other_port = "-A -t 192.0.2.10:80 -s rr\n-a -t 192.0.2.10:80 -r 192.0.2.21:81\n";
+        assert_eq!(parse("a", other_port).unwrap().model.services[0].reals.len(), 1);
+        assert!(faults(other_port).contains("a:2:35: warning: ipvsadm: port 81 is not used"));
         assert!(said.contains("a:2:42: error: service.real.weight: 70000 is out of range"), "{said}");
     }
 
