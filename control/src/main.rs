@@ -23,6 +23,9 @@ struct Cli {
     command: Command,
     #[command(flatten)]
     daemon: Daemon,
+    /// Which lines with `@ID` of a keepalived.conf count [default: the host's name up to the first dot]
+    #[arg(long, short = 'i', global = true, value_name = "ID")]
+    config_id: Option<String>,
 }
 
 #[derive(Args)]
@@ -46,6 +49,14 @@ enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Print the native configuration that means the same as a keepalived.conf, or as what `ipvsadm-save -n` prints
+    Convert {
+        /// The file, in any format
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Print the JSON schema of the native format, for editors
+    Schema,
     /// Show what a running director does
     Show {
         /// What to show
@@ -73,9 +84,15 @@ impl Daemon {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let socket = cli.daemon.socket();
+    let mut reading = config::Options::default();
+    if let Some(id) = cli.config_id {
+        reading.config_id = id;
+    }
     let done = match cli.command {
-        Command::Run { config } => run(Options { config, socket }),
-        Command::Check { file } => check(&file),
+        Command::Run { config } => run(Options { config, reading, socket }),
+        Command::Check { file } => check(&file, &reading),
+        Command::Convert { file } => convert(&file, &reading),
+        Command::Schema => out(&config::schema()),
         Command::Show { what, json, limit } => {
             ask(&socket, Request::Show { what, limit }).and_then(|answer| print(what, &answer, json))
         }
@@ -119,15 +136,32 @@ fn run(options: Options) -> anyhow::Result<()> {
     })
 }
 
-fn check(file: &std::path::Path) -> anyhow::Result<()> {
+fn check(file: &std::path::Path, reading: &config::Options) -> anyhow::Result<()> {
     let color = std::io::stderr().is_terminal();
-    match config::load(file) {
+    match config::load_with(file, reading) {
         Ok(loaded) => {
             complain(&loaded.warnings.render(color));
             let reals: usize = loaded.model.services.iter().map(|service| service.reals.len()).sum();
             let services = config::counted(loaded.model.services.len(), "service");
             let reals = config::counted(reals, "real server");
             out(&format!("{}: valid: {services}, {reals}\n", file.display()))
+        }
+        Err(faults) => anyhow::bail!("{}{}", faults.render(color), faults.summary()),
+    }
+}
+
+fn convert(file: &std::path::Path, reading: &config::Options) -> anyhow::Result<()> {
+    let color = std::io::stderr().is_terminal();
+    match config::convert(file, reading) {
+        Ok(converted) => {
+            complain(&converted.lost.render(color));
+            if converted.was_native {
+                let file = file.display();
+                complain(&format!(
+                    "{file}: is native already; this is the same without comments and defaults\n"
+                ));
+            }
+            out(&converted.text)
         }
         Err(faults) => anyhow::bail!("{}{}", faults.render(color), faults.summary()),
     }

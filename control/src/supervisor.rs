@@ -53,6 +53,8 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub struct Options {
     /// The configuration file.
     pub config: PathBuf,
+    /// How it is read.
+    pub reading: config::Options,
     /// The admin socket.
     pub socket: PathBuf,
 }
@@ -62,7 +64,7 @@ pub struct Options {
 /// # Errors
 /// Why it could not start, or why it had to stop. Nothing is left behind in either case.
 pub async fn run(options: &Options) -> Result<(), Error> {
-    let loaded = config::load(&options.config).map_err(Error::Config)?;
+    let loaded = config::load_with(&options.config, &options.reading).map_err(Error::Config)?;
     for warning in loaded.warnings.iter() {
         tracing::warn!("{warning}");
     }
@@ -459,7 +461,7 @@ impl Supervisor {
             tracing::error!("the configuration is refused, the running one stays:\n{why}");
             Err(why)
         };
-        let loaded = match config::load(&self.options.config) {
+        let loaded = match config::load_with(&self.options.config, &self.options.reading) {
             Ok(loaded) => loaded,
             Err(faults) => return refused(faults.to_string()),
         };

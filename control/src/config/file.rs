@@ -33,7 +33,7 @@ pub(super) struct File {
 }
 
 /// `[director]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Director {
     pub interfaces: Typed<Vec<Spanned<String>>>,
@@ -61,7 +61,7 @@ pub(super) struct Timeouts {
 }
 
 /// `[[service]]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Service {
     pub vip: Typed<String>,
@@ -186,7 +186,7 @@ pub(super) struct Passive {
 }
 
 /// `[[service.real]]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Real {
     pub address: Typed<String>,
@@ -297,6 +297,13 @@ pub(super) struct Absent {
     /// Lines with a syntax error; none: the tree is what was meant.
     broken_lines: HashSet<usize>,
     removed: Removed,
+}
+
+impl Reading {
+    /// What was read from another format, less what had a fault.
+    pub(super) fn of(file: File, faults: Vec<Fault>, removed: Removed) -> Reading {
+        Reading { file, faults, absent: Absent { broken_lines: HashSet::new(), removed } }
+    }
 }
 
 impl Absent {

@@ -1,6 +1,7 @@
 //! Which format a file is in. Told by its content, not by its name: people pass `/etc/keepalived/keepalived.conf` and
 //! copies of it with any name.
 
+use super::ipvsadm;
 use super::listing;
 
 /// A format that a configuration can be in.
@@ -8,13 +9,10 @@ use super::listing;
 pub enum Format {
     /// The native TOML format, and everything that is not recognised as another.
     Native,
+    /// What `ipvsadm-save` prints.
+    Ipvsadm,
     /// A `keepalived.conf`.
     Keepalived {
-        /// The line that shows it, from 1.
-        line: usize,
-    },
-    /// What `ipvsadm-save -n` prints.
-    Ipvsadm {
         /// The line that shows it, from 1.
         line: usize,
     },
@@ -61,9 +59,6 @@ const STATEMENTS: &[&str] = &[
 /// Tables of the native format, which somebody may take for blocks.
 const TABLES: &[&str] = &["director", "service"];
 
-/// Commands that ipvsadm-save prints.
-const COMMANDS: &[&str] = &["-A", "-a", "--add-service", "--add-server"];
-
 impl Format {
     /// The format of `text`: what its first telling line says.
     pub fn detect(text: &str) -> Format {
@@ -78,8 +73,8 @@ impl Format {
             if content.starts_with('[') || is_assignment(content) || TABLES.contains(&word) {
                 return Format::Native;
             }
-            if COMMANDS.contains(&word) {
-                return Format::Ipvsadm { line };
+            if ipvsadm::is_command(content) {
+                return Format::Ipvsadm;
             }
             let is_name = word.starts_with(|c: char| c.is_ascii_alphabetic());
             if is_only_of_keepalived(content)
@@ -153,6 +148,18 @@ mod tests {
     }
 
     #[test]
+    fn a_saved_table_is_recognised_by_its_first_line() {
+        for text in
+            ["-A -t 192.0.2.10:80 -s rr\n", "# x\n\n/sbin/ipvsadm -A -f 1\n", " --add-service -u x:1\n"]
+        {
+            assert_eq!(Format::detect(text), Format::Ipvsadm, "{text}");
+        }
+        for text in ["-C\n", "A -t\n", "ipvsadm\n", "[a]\n-A -t 192.0.2.10:80\n"] {
+            assert_eq!(Format::detect(text), Format::Native, "{text}");
+        }
+    }
+
+    #[test]
     fn toml_and_anything_else_is_native() {
         for text in [
             "[director]\n# virtual_server 192.0.2.10 80 {\n",
@@ -175,8 +182,8 @@ mod tests {
     #[test]
     fn what_ipvsadm_saves_is_recognised() {
         let saved = "-A -t 192.0.2.10:80 -s rr\n-a -t 192.0.2.10:80 -r 192.0.2.21:80 -g -w 1\n";
-        assert_eq!(Format::detect(saved), Format::Ipvsadm { line: 1 });
-        assert_eq!(Format::detect(&format!("# saved\n\n{saved}")), Format::Ipvsadm { line: 3 });
+        assert_eq!(Format::detect(saved), Format::Ipvsadm);
+        assert_eq!(Format::detect(&format!("# saved\n\n{saved}")), Format::Ipvsadm);
         assert_eq!(Format::detect("-C\n"), Format::Native);
     }
 }

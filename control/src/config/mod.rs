@@ -9,16 +9,19 @@
 //! - No input makes this panic (tested with random bytes).
 //! - A model that comes out of here is valid; see [`crate::model`].
 
+mod convert;
 pub mod defaults;
 pub mod error;
 mod file;
 pub mod files;
 pub mod format;
+mod ipvsadm;
 mod keepalived;
 mod keys;
 mod listing;
 pub mod location;
 pub mod resolve;
+mod schema;
 mod shape;
 pub mod source;
 mod syntax;
@@ -29,11 +32,13 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use convert::{Converted, convert};
 pub use error::{Fault, Faults, Severity, counted};
 pub use files::{Files, Options};
 pub use format::Format;
 pub use location::{Locations, Place};
 pub use resolve::Loaded;
+pub use schema::schema;
 pub use source::Source;
 pub use write::to_toml;
 
@@ -75,15 +80,7 @@ fn load_source(source: Source, options: &Options) -> Result<Loaded, Faults> {
             let reading = file::read(&source);
             resolve::resolve(Arc::new(source), reading)
         }
+        Format::Ipvsadm => ipvsadm::load(source),
         Format::Keepalived { .. } => keepalived::load(source, options),
-        Format::Ipvsadm { line } => Err(ipvsadm_is_converted(&source, line)),
     }
-}
-
-/// The output of ipvsadm-save says nothing of interfaces or checks: it is where a configuration begins.
-fn ipvsadm_is_converted(source: &Source, line: usize) -> Faults {
-    let message = "this is what ipvsadm-save prints, and no configuration yet".to_owned();
-    let fault = source.fault(Severity::Error, source.span_of_line(line), "file", message);
-    let help = format!("write it as one: shunt convert {}", source.name());
-    Faults::from(Fault { help: Some(help), ..fault })
 }

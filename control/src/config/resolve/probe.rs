@@ -119,7 +119,7 @@ fn all_belong(report: &mut Report, typed: &file::Check, kind: Kind, path: &str) 
             let names = KINDS.iter().filter(|(_, kind)| kinds.contains(kind));
             names.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
         };
-        let message = format!("a {} check has no {key}", named(&[kind]));
+        let message = format!("a check of type {} has no {key}", named(&[kind]));
         let help = format!("take it out; {key} is for checks of type {}", named(kinds));
         report.error(at, &join(path, key), message, help);
         all = false;
@@ -151,7 +151,8 @@ fn dns(report: &mut Report, typed: &file::Check, path: &str) -> Option<Dns> {
         "type of record",
         defaults::RECORD,
         "write it in capitals: \"A\", \"AAAA\", \"SOA\", \"MX\", \"TXT\"",
-        |text| RecordType::from_str(text).is_ok(),
+        // The crate asserts that no letter is small.
+        |text| !text.contains(|c: char| c.is_ascii_lowercase()) && RecordType::from_str(text).is_ok(),
     );
     let name = one(
         &typed.name,

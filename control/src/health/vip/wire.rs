@@ -54,7 +54,9 @@ impl Wire {
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(Protocol::from(0)))?;
         socket.attach_filter(&filter::answers())?;
         socket.bind(&link_address(index))?;
-        let shared = Arc::new(Shared { socket: AsyncFd::new(socket)?, inboxes: Mutex::default() });
+        // SAFETY: nobody but `Shared` has the socket, which keeps its descriptor until it is dropped.
+        let socket = unsafe { AsyncFd::register(socket) }?;
+        let shared = Arc::new(Shared { socket, inboxes: Mutex::default() });
         let task = tokio::spawn(read(Arc::clone(&shared)));
         Ok(Wire { shared, task })
     }

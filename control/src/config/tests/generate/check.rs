@@ -97,7 +97,9 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 fn pattern() -> impl Strategy<Value = Pattern> {
-    let expression = "(\\(\\?i\\))?[a-z\"' \u{fc}\n]{0,6}(\\\\.|\\\\d\\+|\\[a-z\\]\\*)?";
+    let parts =
+        ("(\\(\\?i\\))?", "[a-z\"' \u{fc}\n]{0,6}", prop::sample::select(vec!["", "\\.", "\\d+", "[a-z]*"]));
+    let expression = parts.prop_map(|(options, text, end)| format!("{options}{text}{end}"));
     (expression, any::<bool>(), any::<u32>(), of(any::<u32>())).prop_map(|(expression, negated, a, b)| {
         let first = b.map_or(a, |b| a.min(b)) as usize;
         Pattern { expression, negated, first, last: b.map(|b| a.max(b) as usize) }

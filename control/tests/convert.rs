@@ -1,0 +1,53 @@
+//! What `shunt convert` prints: each file of `tests/convert/` against the text beside it, to the byte. `BLESS=1` writes
+//! the texts anew; read the difference before keeping it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use shunt::config::{self, Converted};
+
+/// Relative, so that it stands in the expected texts; cargo runs tests in the directory of their package.
+const CASES: &str = "tests/convert";
+
+#[test]
+fn every_file_is_converted_as_expected() {
+    let cases: Vec<PathBuf> = fs::read_dir(CASES)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_none_or(|extension| extension != "expected"))
+        .collect();
+    assert!(cases.len() > 3, "the cases are not where they should be: {cases:?}");
+    let bless = std::env::var_os("BLESS").is_some();
+    for case in cases {
+        let expected = case.with_extension("expected");
+        let printed = printed_for(&case);
+        if bless {
+            fs::write(&expected, &printed).unwrap();
+        } else {
+            assert_eq!(fs::read_to_string(&expected).unwrap_or_default(), printed, "{}", case.display());
+        }
+    }
+}
+
+#[test]
+fn what_is_printed_is_a_configuration_that_is_printed_alike() {
+    let directory = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(CASES).unwrap() {
+        let Ok(Converted { text, .. }) = config::convert(&entry.unwrap().path()) else { continue };
+        let path = directory.path().join("again.toml");
+        fs::write(&path, &text).unwrap();
+        let again = config::convert(&path).unwrap();
+        assert!(again.was_native);
+        assert_eq!(again.text, text);
+    }
+}
+
+fn printed_for(path: &Path) -> String {
+    match config::convert(path) {
+        Ok(converted) => {
+            let note = if converted.was_native { "(is native already)\n" } else { "" };
+            format!("{note}{}---\n{}", converted.lost.render(false), converted.text)
+        }
+        Err(faults) => format!("{}{}\n", faults.render(false), faults.summary()),
+    }
+}
