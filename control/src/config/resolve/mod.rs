@@ -24,7 +24,7 @@ use super::file::Reading;
 use super::location::Locations;
 use super::source::Source;
 use crate::model::{Model, Notify, Scripts};
-pub(super) use director::name_fault;
+pub(super) use director::{MOST_INTERFACES, name_fault};
 pub(super) use options::netmask;
 use report::Report;
 pub(super) use timeouts::LONGEST;

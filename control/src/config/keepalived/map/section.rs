@@ -199,9 +199,9 @@ fn repeated(report: &mut Report, section: &Section<'_>, key: &Key, statement: &S
 fn unknown(report: &mut Report, statement: &Statement, block: Block, path: &str) -> Option<&'static str> {
     let typed = statement.keyword.text.as_str();
     let what = if statement.block.is_some() { "block" } else { "keyword" };
-    let place = match block {
-        Block::Root => String::new(),
-        block => format!(" in {}", block.name()),
+    let place = match path.rsplit('.').next() {
+        None | Some("") => String::new(),
+        Some(opener) => format!(" in {opener}"),
     };
     let homes = keywords::homes(typed);
     let meant = keywords::meant(block, typed);
