@@ -1,7 +1,9 @@
 //! Statements against the table of keywords: what is unknown, misplaced or misshapen is reported here, once, and taken
 //! out, so that whoever asks what a block means only meets lines that have the form their keyword wants.
 //!
-//! *Invariant*: a block whose keyword is a fault gives that one fault; nothing is said of what it holds.
+//! *Invariants*
+//! - A block whose keyword is a fault gives that one fault; nothing is said of what it holds.
+//! - Nobody who asks for a keyword is given a line that was said to do nothing.
 
 use std::ops::RangeInclusive;
 
@@ -68,12 +70,17 @@ pub(super) fn read<'a>(
 impl<'a> Section<'a> {
     /// The line that counts of those with this keyword, or another word for it: the last.
     pub(super) fn last(&self, name: &str) -> Option<&Line<'a>> {
-        self.lines.iter().rev().find(|line| line.key.means == name)
+        self.lines.iter().rev().find(|line| line.key.means == name && line.counts())
     }
 
     /// All lines with this keyword, or another word for it.
     pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &Line<'a>> {
-        self.lines.iter().filter(move |line| line.key.means == name)
+        self.lines.iter().filter(move |line| line.key.means == name && line.counts())
+    }
+
+    /// The line with this keyword that does nothing here, for what is checked all the same.
+    pub(super) fn idle(&self, name: &str) -> Option<&Line<'a>> {
+        self.lines.iter().rev().find(|line| line.key.means == name && !line.counts())
     }
 
     /// Whether there is such a line.
@@ -88,6 +95,11 @@ impl<'a> Section<'a> {
 }
 
 impl<'a> Line<'a> {
+    /// Whether anybody may act on it. (A block that does nothing is checked for what it holds.)
+    fn counts(&self) -> bool {
+        self.key.opens.is_some() || !matches!(self.key.tier, Tier::Warns(_))
+    }
+
     /// Where its keyword stands.
     pub(super) fn at(&self) -> &'a At {
         &self.statement.keyword.at
@@ -179,7 +191,7 @@ fn repeated(report: &mut Report, section: &Section<'_>, key: &Key, statement: &S
     if key.often {
         return;
     }
-    if let Some(first) = section.last(key.means) {
+    if let Some(first) = section.last(key.means).or_else(|| section.idle(key.means)) {
         let line = first.at().line();
         let message = match first.key.name == key.name {
             true => {

@@ -93,7 +93,7 @@ proptest! {
         let services = base(Block::VirtualServer, &virtual_server);
         let text = format!(
             "global_defs {{\n}}\ntrack_file load {{\nfile /run/l\n}}\nvirtual_server 198.18.0.100 80 {{\n{services}{reals}}}\n\
-             virtual_server 198.18.0.100 443 {{\n{services}{}}}\n", reals.replace(" 80 {", " 443 {"),
+             virtual_server 198.18.0.100 443 {{\n{}{}}}\n", services.replace(".99 80", ".99 443"), reals.replace(" 80 {", " 443 {"),
         );
         match mapped(&text) {
             Ok(loaded) => check(&loaded.model).map_err(|broken| TestCaseError::fail(format!("{broken}\n{text}")))?,
@@ -176,7 +176,10 @@ fn file(block: Block, key: &Key, with: bool) -> String {
         true => String::new(),
         false => nested(&format!("{name} load"), inside),
     };
-    let real = format!("{}FILE_CHECK {{\ntrack_file load\n}}\n{checker}", slot(Block::RealServer));
+    let real = format!(
+        "{}FILE_CHECK {{\ntrack_file load\n}}\nHTTP_GET {{\nurl {{\npath /\n}}\n}}\n{checker}",
+        slot(Block::RealServer)
+    );
     let vrrp = match block {
         Block::VrrpInstance => nested("vrrp_instance VI_1", slot(block)),
         Block::Authentication => {
@@ -261,6 +264,7 @@ fn line(key: &Key) -> String {
         (Block::List, "virtual_server_group") => "198.18.0.60 80\n".to_owned(),
         (Block::List, "notification_email") => "two@example.com\n".to_owned(),
         (Block::List, "group") => "VI_1\n".to_owned(),
+        (Block::Host, _) => "connect_port 2525\n".to_owned(),
         (Block::Global, _) => "rs_init_notifies\n".to_owned(),
         (Block::VirtualServer, _) => defaults(block, |_| true) + "real_server 198.18.0.11 80 {\n}\n",
         (block, _) => defaults(block, |_| true),
