@@ -49,12 +49,11 @@ pub(super) fn read<'a>(
         match keywords::find(block, &statement.keyword.text) {
             Some(key) => {
                 let path = join(&section.path, key.name);
-                let good = is_good(report, statement, key, &path);
-                repeated(report, &section, key, statement, &path);
-                if !good {
+                if !is_good(report, statement, key, &path) {
                     section.meant.push(key.means);
                     continue;
                 }
+                repeated(report, &section, key, statement, &path);
                 let inside = match (key.opens, &statement.block) {
                     (Some(block), Some(statements)) => read(report, statements, block, path),
                     _ => Section { path, lines: Vec::new(), meant: Vec::new() },
