@@ -89,7 +89,7 @@ impl<'a> Section<'a> {
 
     /// Whether the keyword was really left out: no fault reported already explains its absence.
     pub(super) fn lacks(&self, name: &str) -> bool {
-        !self.has(name) && !self.meant.iter().any(|meant| *meant == name)
+        !self.has(name) && !self.meant.contains(&name)
     }
 }
 
