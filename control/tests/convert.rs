@@ -33,17 +33,20 @@ fn every_file_is_converted_as_expected() {
 fn what_is_printed_is_a_configuration_that_is_printed_alike() {
     let directory = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(CASES).unwrap() {
-        let Ok(Converted { text, .. }) = config::convert(&entry.unwrap().path()) else { continue };
+        let Ok(Converted { text, .. }) = config::convert(&entry.unwrap().path(), &config::Options::default())
+        else {
+            continue;
+        };
         let path = directory.path().join("again.toml");
         fs::write(&path, &text).unwrap();
-        let again = config::convert(&path).unwrap();
+        let again = config::convert(&path, &config::Options::default()).unwrap();
         assert!(again.was_native);
         assert_eq!(again.text, text);
     }
 }
 
 fn printed_for(path: &Path) -> String {
-    match config::convert(path) {
+    match config::convert(path, &config::Options::default()) {
         Ok(converted) => {
             let note = if converted.was_native { "(is native already)\n" } else { "" };
             format!("{note}{}---\n{}", converted.lost.render(false), converted.text)

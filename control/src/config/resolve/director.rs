@@ -21,9 +21,9 @@ const MOST_FLOWS: usize = 1 << 28;
 /// Answers of its own that a director may send in a second: more is an attack on somebody.
 const MOST_ANSWERS: u32 = 10_000_000;
 /// The dataplane numbers its ports in eight bits, and nobody has this many in one machine.
-const MOST_INTERFACES: usize = 64;
 /// Stands for the interfaces that the routes to the real servers lead to.
 pub(in crate::config) const AUTO: &str = "auto";
+pub(in crate::config) const MOST_INTERFACES: usize = 64;
 const FRAMES: std::ops::RangeInclusive<u32> = 256..=65536;
 
 /// The director's settings; `None` after an error.

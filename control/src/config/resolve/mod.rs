@@ -33,14 +33,12 @@ use crate::model::Model;
 use report::Report;
 
 pub(super) use check::default_port;
-pub(super) use director::AUTO;
-pub(super) use director::name_fault;
+pub(super) use director::{AUTO, MOST_INTERFACES, name_fault};
 pub(super) use http::server_name;
 pub(super) use options::netmask;
 pub(super) use service::default_vip_check;
 pub(super) use timeouts::LONGEST;
-pub(super) use value::spell;
-pub(super) use value::{help_for_address, unusable};
+pub(super) use value::{help_for_address, spell, unusable};
 
 /// A model, with what may not have been meant and where everything is.
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@
 use super::super::report::Report;
 use super::global::Globals;
 use super::vrrp::Instance;
+use crate::config::resolve::MOST_INTERFACES;
 use crate::config::{Place, defaults};
 use crate::model::{Director, Idle};
 
@@ -19,6 +20,17 @@ pub(super) fn director(report: &mut Report, globals: &Globals, instances: &[Inst
     interfaces.extend(
         globals.interface.iter().filter(|name| !interfaces.contains(name)).cloned().collect::<Vec<_>>(),
     );
+    if let Some((_, at)) = instances.last().and_then(|instance| instance.interfaces.last())
+        && interfaces.len() > MOST_INTERFACES
+    {
+        let message = format!("{} interfaces; at most {MOST_INTERFACES}", interfaces.len());
+        report.error(
+            at,
+            "vrrp_instance.interface",
+            message,
+            "run a second shunt for the others, with its own socket",
+        );
+    }
     Director {
         interfaces,
         auto_interfaces: true,

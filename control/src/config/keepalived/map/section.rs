@@ -1,7 +1,9 @@
 //! Statements against the table of keywords: what is unknown, misplaced or misshapen is reported here, once, and taken
 //! out, so that whoever asks what a block means only meets lines that have the form their keyword wants.
 //!
-//! *Invariant*: a block whose keyword is a fault gives that one fault; nothing is said of what it holds.
+//! *Invariants*
+//! - A block whose keyword is a fault gives that one fault; nothing is said of what it holds.
+//! - Nobody who asks for a keyword is given a line that was said to do nothing.
 
 use std::ops::RangeInclusive;
 
@@ -47,12 +49,11 @@ pub(super) fn read<'a>(
         match keywords::find(block, &statement.keyword.text) {
             Some(key) => {
                 let path = join(&section.path, key.name);
-                let good = is_good(report, statement, key, &path);
-                repeated(report, &section, key, statement, &path);
-                if !good {
+                if !is_good(report, statement, key, &path) {
                     section.meant.push(key.means);
                     continue;
                 }
+                repeated(report, &section, key, statement, &path);
                 let inside = match (key.opens, &statement.block) {
                     (Some(block), Some(statements)) => read(report, statements, block, path),
                     _ => Section { path, lines: Vec::new(), meant: Vec::new() },
@@ -68,12 +69,17 @@ pub(super) fn read<'a>(
 impl<'a> Section<'a> {
     /// The line that counts of those with this keyword, or another word for it: the last.
     pub(super) fn last(&self, name: &str) -> Option<&Line<'a>> {
-        self.lines.iter().rev().find(|line| line.key.means == name)
+        self.lines.iter().rev().find(|line| line.key.means == name && line.counts())
     }
 
     /// All lines with this keyword, or another word for it.
     pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &Line<'a>> {
-        self.lines.iter().filter(move |line| line.key.means == name)
+        self.lines.iter().filter(move |line| line.key.means == name && line.counts())
+    }
+
+    /// The line with this keyword that does nothing here, for what is checked all the same.
+    pub(super) fn idle(&self, name: &str) -> Option<&Line<'a>> {
+        self.lines.iter().rev().find(|line| line.key.means == name && !line.counts())
     }
 
     /// Whether there is such a line.
@@ -83,11 +89,16 @@ impl<'a> Section<'a> {
 
     /// Whether the keyword was really left out: no fault reported already explains its absence.
     pub(super) fn lacks(&self, name: &str) -> bool {
-        !self.has(name) && !self.meant.iter().any(|meant| *meant == name)
+        !self.has(name) && !self.meant.contains(&name)
     }
 }
 
 impl<'a> Line<'a> {
+    /// Whether anybody may act on it. (A block that does nothing is checked for what it holds.)
+    fn counts(&self) -> bool {
+        self.key.opens.is_some() || !matches!(self.key.tier, Tier::Warns(_))
+    }
+
     /// Where its keyword stands.
     pub(super) fn at(&self) -> &'a At {
         &self.statement.keyword.at
@@ -179,7 +190,7 @@ fn repeated(report: &mut Report, section: &Section<'_>, key: &Key, statement: &S
     if key.often {
         return;
     }
-    if let Some(first) = section.last(key.means) {
+    if let Some(first) = section.last(key.means).or_else(|| section.idle(key.means)) {
         let line = first.at().line();
         let message = match first.key.name == key.name {
             true => {
@@ -199,9 +210,9 @@ fn repeated(report: &mut Report, section: &Section<'_>, key: &Key, statement: &S
 fn unknown(report: &mut Report, statement: &Statement, block: Block, path: &str) -> Option<&'static str> {
     let typed = statement.keyword.text.as_str();
     let what = if statement.block.is_some() { "block" } else { "keyword" };
-    let place = match block {
-        Block::Root => String::new(),
-        block => format!(" in {}", block.name()),
+    let place = match path.rsplit('.').next() {
+        None | Some("") => String::new(),
+        Some(opener) => format!(" in {opener}"),
     };
     let homes = keywords::homes(typed);
     let meant = keywords::meant(block, typed);

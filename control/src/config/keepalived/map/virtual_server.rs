@@ -121,7 +121,7 @@ fn read(
         if !seen.is_new(report, key, &entry.at, line.path()) {
             continue;
         }
-        let Some(servers) = servers(report, key, &reals) else { continue };
+        let Some(servers) = servers(report, key, &reals) else { break };
         services.push(VirtualService {
             key,
             scheduler,

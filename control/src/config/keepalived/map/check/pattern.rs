@@ -82,7 +82,7 @@ pub(super) fn pattern(report: &mut Report, url: &Section<'_>) -> Option<Pattern>
             line.at(),
             line.path(),
             format!("this expression cannot be used: {why}"),
-            "look-around and references back are PCRE's alone; what is left is described at docs.rs/regex",
+            "look-around and references back are PCRE's alone; write it without them",
         );
         return None;
     }

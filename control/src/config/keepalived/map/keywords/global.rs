@@ -21,7 +21,7 @@ const JOURNAL: &str = "shunt writes no copies of its configuration";
 
 pub(super) const KEYS: &[Key] = &[
     acts(ROOT, "global_defs", 0..=0, "").opens(Global).often(),
-    acts(ROOT, "SSL", 0..=0, "").opens(Ssl),
+    already(ROOT, "SSL", 0..=0, "", "each keyword in it says what is lost").opens(Ssl),
     acts(ROOT, "track_file", 1..=1, "load").opens(TrackFile).often(),
     Key { tier: super::Tier::Deprecated("track_file"), ..acts(ROOT, "vrrp_track_file", 1..=1, "load") }
         .opens(TrackFile)

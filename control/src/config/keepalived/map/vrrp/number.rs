@@ -78,7 +78,7 @@ pub(super) fn check(report: &mut Report, block: &Line<'_>) {
 
 /// The version that instances speak that name none; none: 2, or 3 over IPv6.
 pub(super) fn version(report: &mut Report, root: &Section<'_>) -> Option<u8> {
-    let line = root.all("global_defs").filter_map(|defs| defs.section.last("vrrp_version")).last()?;
+    let line = root.all("global_defs").filter_map(|defs| defs.section.idle("vrrp_version")).last()?;
     value::number(report, line.word(0)?, line.path(), 2..=3)
 }
 
