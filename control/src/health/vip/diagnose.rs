@@ -70,9 +70,8 @@ pub(super) fn diagnose(evidence: &Evidence, mac: [u8; 6], full: u16, echo_only: 
     if echo_only && evidence.echo_at_real != Reply::Good && evidence.mac.is_some() {
         return Finding::Unclear;
     }
-    let holds = evidence.holds_vip == Some(true)
-        || evidence.claims_vip
-        || evidence.echo_at_vip == Reply::Good;
+    let holds =
+        evidence.holds_vip == Some(true) || evidence.claims_vip || evidence.echo_at_vip == Reply::Good;
     Finding::Fails(match &evidence.service_at_vip {
         Reply::Wrong(what) => {
             let also_at_real = !matches!(evidence.service_at_real, Reply::Good);

@@ -95,7 +95,9 @@ impl Fault {
         match self {
             Fault::HostDead => format!("{real} answers nothing on {interface}, not even {}", asked(real)),
             Fault::VipMissing => format!("{real} does not have {vip}"),
-            Fault::PortClosedOnVip => format!("{real} accepts {port} at its own address and refuses it at {vip}"),
+            Fault::PortClosedOnVip => {
+                format!("{real} accepts {port} at its own address and refuses it at {vip}")
+            }
             Fault::PortClosed => format!("{real} refuses {port}, at {vip} and at its own address"),
             Fault::Filtered { also_at_real: false } if at.port.is_none() => {
                 format!("{real} has {vip} and drops the packets to it")
@@ -104,12 +106,13 @@ impl Fault {
                 format!("{real} has {vip} and drops {port} there: a firewall, or rp_filter")
             }
             Fault::Filtered { also_at_real: true } => {
-                format!("{real} is there and drops {port}, also at its own address: a firewall, or it is overloaded")
+                format!(
+                    "{real} is there and drops {port}, also at its own address: a firewall, or it is overloaded"
+                )
             }
-            Fault::AnswersArp => format!(
-                "{real} answers {} for {vip}: clients may come to it past the director",
-                asked(vip)
-            ),
+            Fault::AnswersArp => {
+                format!("{real} answers {} for {vip}: clients may come to it past the director", asked(vip))
+            }
             Fault::MtuTooSmall { size } => {
                 format!("packets of {size} bytes do not reach {vip} on {real}, short ones do")
             }
@@ -132,7 +135,9 @@ impl Fault {
         let listening = at.port.map_or_else(String::new, |port| format!(" 'sport = :{port}'"));
         let prefix = if vip.is_ipv4() { 32 } else { 128 };
         let mut text = match self {
-            Fault::HostDead => "look at its power, cable and switch port; at its console: ip addr show".to_owned(),
+            Fault::HostDead => {
+                "look at its power, cable and switch port; at its console: ip addr show".to_owned()
+            }
             Fault::VipMissing => format!("run there: ip addr add {vip}/{prefix} dev lo"),
             Fault::PortClosedOnVip => format!(
                 "the server listens on {real} only: let it listen on {} or on the VIP; run there: ss -ltn{listening}",
@@ -141,18 +146,25 @@ impl Fault {
             Fault::PortClosed => format!("the server does not run; run there: ss -ltn{listening}"),
             Fault::Filtered { .. } => "run there: nft list ruleset".to_owned(),
             Fault::AnswersArp if vip.is_ipv4() => {
-                "run there: sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2".to_owned()
+                "run there: sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2"
+                    .to_owned()
             }
             Fault::AnswersArp => {
-                format!("the VIP belongs on lo; run there: {ip} addr show to {vip}, ip addr del it where it is, ip addr add {vip}/{prefix} dev lo")
+                format!(
+                    "the VIP belongs on lo; run there: {ip} addr show to {vip}, ip addr del it where it is, ip addr add {vip}/{prefix} dev lo"
+                )
             }
             Fault::MtuTooSmall { .. } => format!(
                 "run there: ip link show (mtu); and if that is meant, say `mtu` for {real} in shunt's configuration"
             ),
             Fault::MacChanged { .. } => {
-                format!("if `mac` is configured for {real}, correct it; else two hosts have this address: arping -D {real}")
+                format!(
+                    "if `mac` is configured for {real}, correct it; else two hosts have this address: arping -D {real}"
+                )
             }
-            Fault::WrongAnswer { .. } => format!("the server treats {vip} as another site; look at its virtual hosts and its log"),
+            Fault::WrongAnswer { .. } => {
+                format!("the server treats {vip} as another site; look at its virtual hosts and its log")
+            }
         };
         if let (Fault::Filtered { also_at_real: false }, true) = (self, vip.is_ipv4()) {
             let _ = write!(text, "; sysctl net.ipv4.conf.all.rp_filter");

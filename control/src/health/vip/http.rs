@@ -82,7 +82,9 @@ pub(super) async fn ask(
     let mut interface = Interface::new(config, &mut link, Moment::ZERO);
     let prefix = if ends.from.is_ipv4() { 32 } else { 128 };
     interface.update_ip_addrs(|addresses| {
-        addresses.push(IpCidr::new(ends.from.into(), prefix)).unwrap_or_else(|_| unreachable!("it is the first"));
+        addresses
+            .push(IpCidr::new(ends.from.into(), prefix))
+            .unwrap_or_else(|_| unreachable!("it is the first"));
     });
     let buffer = || SocketBuffer::new(vec![0; WINDOW]);
     let mut socket = Socket::new(buffer(), buffer());
@@ -112,7 +114,10 @@ pub(super) async fn ask(
         link.flush(&send)?;
         let left = request.timeout.saturating_sub(start.elapsed());
         if left.is_zero() {
-            break Reply::Wrong(format!("accepts the connection and sends no answer within {}", super::super::seconds(request.timeout)));
+            break Reply::Wrong(format!(
+                "accepts the connection and sends no answer within {}",
+                super::super::seconds(request.timeout)
+            ));
         }
         let wait = interface.poll_delay(now, &sockets).map_or(left, |delay| left.min(delay.into()));
         if let Ok(Seen::Tcp { packet, .. }) = tokio::time::timeout(wait, inbox.next()).await {
@@ -144,7 +149,9 @@ fn judge(line: &[u8], is_over: bool, request: &Request) -> Option<Reply> {
     let digits = line.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok());
     let status = digits.and_then(|digits| digits.parse::<u16>().ok());
     Some(match status.filter(|_| line.starts_with(b"HTTP/1.")) {
-        Some(status) if request.status.iter().any(|(first, last)| (first..=last).contains(&&status)) => Reply::Good,
+        Some(status) if request.status.iter().any(|(first, last)| (first..=last).contains(&&status)) => {
+            Reply::Good
+        }
         Some(status) => Reply::Wrong(format!("answers with status {status}")),
         None => Reply::Wrong("answers with what is not HTTP".to_owned()),
     })

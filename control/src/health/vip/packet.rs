@@ -233,7 +233,8 @@ mod tests {
     #[test]
     fn another_parser_finds_a_syn_with_good_checksums() {
         let all = ChecksumCapabilities::default();
-        let syn = |from, to| Tcp { from, to, source_port: 61000, port: 80, sequence: 7, reset: false }.packet();
+        let syn =
+            |from, to| Tcp { from, to, source_port: 61000, port: 80, sequence: 7, reset: false }.packet();
         let (from, to) = pair(false);
         let packet = syn(from, to);
         let packet = Ipv4Packet::new_checked(&packet[..]).unwrap();
@@ -242,7 +243,10 @@ mod tests {
         assert!(packet.dont_frag());
         let tcp = TcpPacket::new_checked(packet.payload()).unwrap();
         let tcp = TcpRepr::parse(&tcp, &from.into(), &to.into(), &all).unwrap();
-        assert_eq!((tcp.control, tcp.src_port, tcp.dst_port, tcp.ack_number), (TcpControl::Syn, 61000, 80, None));
+        assert_eq!(
+            (tcp.control, tcp.src_port, tcp.dst_port, tcp.ack_number),
+            (TcpControl::Syn, 61000, 80, None)
+        );
         let (from, to) = pair(true);
         let packet = syn(from, to);
         let packet = Ipv6Packet::new_checked(&packet[..]).unwrap();

@@ -148,7 +148,8 @@ impl Round<'_> {
         let ends = Ends { from: self.source(), number: self.lease.number(), to, port: *port };
         let (wire, path) = (self.wire, self.path);
         let send = |packet: &[u8]| wire.send(&framed(path, path.mac, Ethertype::of(to), packet));
-        let reply = http::ask(request, &ends, self.sequence.wrapping_add(1 << 20), &mut self.inbox, send).await?;
+        let reply =
+            http::ask(request, &ends, self.sequence.wrapping_add(1 << 20), &mut self.inbox, send).await?;
         if to == self.subject.vip {
             self.evidence.service_at_vip = reply;
         } else {
@@ -180,7 +181,11 @@ impl Round<'_> {
             Seen::Tcp { from, port, acknowledged, flags, .. } if Some(port) == self.subject.port() => {
                 if acknowledged != self.sequence.wrapping_add(1) {
                     // It remembers another connection: that one is over.
-                    return if flags & RST == 0 && flags & ACK != 0 { self.reset(from, port, acknowledged) } else { Ok(()) };
+                    return if flags & RST == 0 && flags & ACK != 0 {
+                        self.reset(from, port, acknowledged)
+                    } else {
+                        Ok(())
+                    };
                 }
                 let reply = match flags & (SYN | RST) {
                     SYN => Reply::Good,
@@ -213,7 +218,9 @@ impl Round<'_> {
                 self.evidence.claims_vip = true;
             }
             // Of two that say so the one that is expected counts.
-            Seen::Neighbor { address, mac } if address == real && self.evidence.mac != Some(self.path.mac) => {
+            Seen::Neighbor { address, mac }
+                if address == real && self.evidence.mac != Some(self.path.mac) =>
+            {
                 self.evidence.mac = Some(mac);
             }
             Seen::Tcp { .. } | Seen::Error { .. } | Seen::Neighbor { .. } => {}
@@ -243,7 +250,9 @@ impl Round<'_> {
     /// To the real server alone. Linux answers a question that was sent to it alone as it answers one to all.
     fn ask_who_has_vip(&self) -> io::Result<()> {
         match (self.subject.vip, self.source()) {
-            (IpAddr::V4(vip), _) => self.send_as(Ethertype::Arp, self.path.mac, &packet::arp_probe(self.path.own_mac, vip)),
+            (IpAddr::V4(vip), _) => {
+                self.send_as(Ethertype::Arp, self.path.mac, &packet::arp_probe(self.path.own_mac, vip))
+            }
             (IpAddr::V6(vip), IpAddr::V6(from)) => {
                 self.send(&packet::solicitation(self.path.own_mac, from, vip, vip))
             }

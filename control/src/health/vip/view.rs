@@ -120,12 +120,8 @@ impl VipHealth {
         };
         let name = |fault: &Option<Fault>| fault.as_ref().map(Fault::name);
         let is_changed = status != self.status || name(&fault) != name(&self.fault);
-        let at = Place {
-            vip: subject.vip,
-            real: subject.real,
-            port: subject.port(),
-            interface: &path.interface,
-        };
+        let at =
+            Place { vip: subject.vip, real: subject.real, port: subject.port(), interface: &path.interface };
         *self = VipHealth {
             status,
             since: if is_changed || self.since.is_none() { Some(now) } else { self.since },
