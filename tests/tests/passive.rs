@@ -35,14 +35,14 @@ fn a_real_server_that_only_its_check_can_reach_is_taken_out_and_comes_back() {
     assert_eq!(expect::answered(&lab.client(0).get_many(VIP, 50)).unwrap().len(), 2);
     assert_eq!(shown::real(&director, address)["state"], "up");
 
-    // A firewall that somebody forgot: the check goes to the server's own address, clients to the VIP.
+    // A firewall that somebody forgot: it drops clients, and no check, not even the one through the VIP, is one.
     lab.real_server(0).feed(
         "nft",
         &["-f", "-"],
         &format!(
             "add table inet forgotten\n\
              add chain inet forgotten input {{ type filter hook input priority 0; }}\n\
-             add rule inet forgotten input ip daddr {VIP} drop\n"
+             add rule inet forgotten input ip saddr 198.51.100.0/24 ip daddr {VIP} drop\n"
         ),
     );
     let start = Instant::now();
@@ -78,7 +78,7 @@ fn without_the_option_nobody_is_taken_out() {
         &format!(
             "add table inet forgotten\n\
              add chain inet forgotten input {{ type filter hook input priority 0; }}\n\
-             add rule inet forgotten input ip daddr {VIP} drop\n"
+             add rule inet forgotten input ip saddr 198.51.100.0/24 ip daddr {VIP} drop\n"
         ),
     );
     for _ in 0..2 {

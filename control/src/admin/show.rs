@@ -16,7 +16,7 @@ use shunt_dataplane::xsk::lost::LostCounts;
 use crate::admin::protocol::What;
 use crate::compile::{Inputs, Standing, compiled_key, handshakes};
 use crate::health::Status;
-use crate::model::{Model, OnFailure, Ports, RealServer, VirtualService, Vlan, ports as spelled};
+use crate::model::{Model, OnFailure, Ports, RealServer, VipCheck, VirtualService, Vlan, ports as spelled};
 
 /// Most flows in one answer: it is made on the control thread, which has other things to do.
 const MOST_FLOWS: usize = 100_000;
@@ -254,7 +254,31 @@ impl Facts<'_> {
                 }));
             }
         }
+        let vip_checked = self.model().services.iter().filter(|service| service.vip_check != VipCheck::Off);
+        for service in vip_checked {
+            rows.extend(service.reals.iter().map(|real| self.vip_health(service, real)));
+        }
         rows.into()
+    }
+
+    /// What the check through the VIP says of a real server.
+    fn vip_health(&self, service: &VirtualService, real: &RealServer) -> Value {
+        let health = self.inputs.vips.health(&(service.key, real.address));
+        json!({
+            "address": real.address,
+            "type": "vip",
+            "port": service.key.ports.single(),
+            "status": health.map_or(Status::Unknown, |health| health.status()).to_string(),
+            "since_seconds": health.and_then(|h| h.since()).map(|since| since.elapsed().as_secs()),
+            "streak": null,
+            "last_error": health.and_then(|h| h.words()),
+            "service": service.key.to_string(),
+            "decides": service.vip_check == VipCheck::Decides,
+            "fault": health.and_then(|h| h.fault()).map(|fault| fault.name()),
+            "diagnosis": health.and_then(|h| h.words()),
+            "remedy": health.and_then(|h| h.remedy()),
+            "last_round_seconds": health.and_then(|h| h.last_round()).map(|last| last.elapsed().as_secs()),
+        })
     }
 
     fn workers(&self) -> Value {

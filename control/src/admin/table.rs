@@ -87,6 +87,19 @@ pub fn render(what: What, view: &Value) -> String {
             view["total"]
         );
     }
+    if what == What::Health {
+        text += &remedies(&view[rows]);
+    }
+    text
+}
+
+/// What to do about each fault: too long for a column, and meant to be copied.
+fn remedies(values: &Value) -> String {
+    let mut text = String::new();
+    for row in rows(values).iter().filter(|row| !row["remedy"].is_null()) {
+        let said = |key| self::text(&row[key], key);
+        text += &format!("\n{}: {}\n  {}\n", said("service"), said("diagnosis"), said("remedy"));
+    }
     text
 }
 
@@ -192,6 +205,21 @@ mod tests {
             render(What::Drops, &view),
             " Reason       Frames  Meaning\n no_real          12  None.\n ttl_expired       3  Old.\n"
         );
+    }
+
+    #[test]
+    fn a_fault_is_followed_by_what_to_do() {
+        let view = json!({ "health": [
+            { "address": "192.0.2.21", "type": "tcp", "status": "up" },
+            { "address": "192.0.2.21", "type": "vip", "status": "down", "service": "192.0.2.10:80/tcp",
+              "diagnosis": "192.0.2.21 does not have 192.0.2.10",
+              "remedy": "run there: ip addr add 192.0.2.10/32 dev lo" },
+        ]});
+        let text = render(What::Health, &view);
+        let end = "\n\n192.0.2.10:80/tcp: 192.0.2.21 does not have 192.0.2.10\n  \
+                   run there: ip addr add 192.0.2.10/32 dev lo\n";
+        assert!(text.ends_with(end), "{text}");
+        assert_eq!(text.matches("\n\n").count(), 1, "{text}");
     }
 
     #[test]

@@ -8,3 +8,4 @@ mod namespace;
 mod neighbor;
 mod route;
 mod survey;
+mod vip;

@@ -171,3 +171,88 @@ fn assemble(steps: &[Step]) -> Vec<SockFilter> {
     }
     filter
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::os::unix::net::UnixDatagram;
+
+    use socket2::SockRef;
+
+    use super::*;
+    use crate::health::vip::packet::{Ethertype, Tcp, complaint, echo, frame};
+    use crate::model::Vlan;
+
+    /// The frames that the kernel lets through. Any socket takes a filter.
+    fn heard(frames: &[Vec<u8>]) -> Vec<usize> {
+        let (sender, receiver) = UnixDatagram::pair().unwrap();
+        SockRef::from(&receiver).attach_filter(&answers()).unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 2048];
+        let mut was_heard = |frame: &[u8]| {
+            // What a filter drops is an error for the sender, or nothing.
+            let _ = sender.send(frame);
+            receiver.recv(&mut buffer).is_ok()
+        };
+        (0..frames.len()).filter(|n| was_heard(&frames[*n])).collect()
+    }
+
+    fn families() -> [(IpAddr, IpAddr); 2] {
+        [("192.0.2.10", "192.0.2.1"), ("2001:db8::10", "2001:db8::1")]
+            .map(|(vip, own)| (vip.parse().unwrap(), own.parse().unwrap()))
+    }
+
+    fn packet(from: IpAddr, payload: &[u8]) -> Vec<u8> {
+        frame([1; 6], [2; 6], Vlan::Keep, Ethertype::of(from), payload)
+    }
+
+    /// A segment from a VIP to this port.
+    fn segment(from: IpAddr, to: IpAddr, port: u16) -> Vec<u8> {
+        let segment = Tcp { from, to, source_port: 80, port, sequence: 0, reset: true };
+        packet(from, &segment.packet())
+    }
+
+    #[test]
+    fn only_segments_to_the_ports_of_probes_are_heard() {
+        for (vip, own) in families() {
+            let ports = [22, 60_999, 61_000, 63_000, 65_000, 65_001];
+            assert_eq!(heard(&ports.map(|port| segment(vip, own, port))), [2, 3, 4], "{vip}");
+        }
+    }
+
+    #[test]
+    fn only_echoes_and_errors_about_probes_are_heard() {
+        for (vip, own) in families() {
+            let is_ipv4 = vip.is_ipv4();
+            let header = if is_ipv4 { 20 } else { 40 };
+            // What came back: the type of an echo request changed.
+            let replied = |number| {
+                let mut message = echo(vip, own, number, 1, 0);
+                message[header] = if is_ipv4 { 0 } else { 129 };
+                packet(vip, &message)
+            };
+            let error = |kind: u8, about: &[u8]| {
+                let mut message = echo(vip, own, 0, 0, 0);
+                message[header] = kind;
+                message.extend(about);
+                packet(vip, &message)
+            };
+            let (unreachable, parameter) = if is_ipv4 { (3, 12) } else { (1, 4) };
+            let syn = |source_port| {
+                Tcp { from: own, to: vip, source_port, port: 80, sequence: 0, reset: false }.packet()
+            };
+            let frames = [
+                replied(61_000),
+                replied(7),
+                error(unreachable, &syn(61_000)),
+                error(unreachable, &syn(40_000)),
+                error(unreachable, &echo(own, vip, 65_000, 1, 0)),
+                error(unreachable, &echo(own, vip, 7, 1, 0)),
+                error(parameter, &complaint(own, vip, 65_000)),
+                error(parameter, &complaint(own, vip, 7)),
+                packet(vip, &echo(vip, own, 61_000, 1, 0)),
+            ];
+            assert_eq!(heard(&frames), [0, 2, 4, 6], "{vip}");
+        }
+    }
+}

@@ -1,10 +1,10 @@
 //! Makes the rounds: one task per subject, each at its own fixed rate, on the sockets that the interfaces share.
 
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 const SELDOM: u32 = 8;
 /// The answer of a server that has moved also tells the kernel; it passes that on within this.
 const NEWS: Duration = Duration::from_millis(200);
+
+const UNPOISONED: &str = "no holder of this lock panics";
 
 /// What was found changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,7 @@ pub struct VipChecks<E> {
     asked_by: HashMap<RealKey, Subject>,
     wires: HashMap<u32, Arc<Wire>>,
     pools: Pools,
+    vips: Arc<Mutex<HashSet<IpAddr>>>,
     events: UnboundedSender<E>,
 }
 
@@ -87,6 +90,7 @@ impl<E: From<Event> + Send + 'static> VipChecks<E> {
             asked_by: HashMap::new(),
             wires: HashMap::new(),
             pools: Pools::default(),
+            vips: Arc::default(),
             events,
         }
     }
@@ -104,8 +108,9 @@ impl<E: From<Event> + Send + 'static> VipChecks<E> {
             }
         }
         self.running.retain(|subject, _| merged.contains_key(subject));
+        *self.vips.lock().expect(UNPOISONED) = merged.keys().map(|subject| subject.vip).collect();
         let indices = merged.values().filter_map(|wanted| Some(wanted.path.as_ref()?.index));
-        let indices: std::collections::HashSet<u32> = indices.collect();
+        let indices: HashSet<u32> = indices.collect();
         self.wires.retain(|index, _| indices.contains(index));
         for (subject, wanted) in merged {
             let interval = wanted.interval.max(SHORTEST_INTERVAL);
@@ -161,6 +166,7 @@ impl<E: From<Event> + Send + 'static> VipChecks<E> {
             facts: inbox,
             health: Arc::clone(&health),
             pools: Arc::clone(&self.pools),
+            vips: Arc::clone(&self.vips),
             events: self.events.clone(),
             echoless: 0,
         };
@@ -171,7 +177,7 @@ impl<E: From<Event> + Send + 'static> VipChecks<E> {
 
 impl Running {
     fn snapshot(&self) -> Arc<VipHealth> {
-        self.health.lock().expect("no holder of this lock panics").clone()
+        self.health.lock().expect(UNPOISONED).clone()
     }
 }
 
@@ -203,6 +209,7 @@ struct Check<E> {
     facts: watch::Receiver<Facts>,
     health: Arc<Mutex<Arc<VipHealth>>>,
     pools: Pools,
+    vips: Arc<Mutex<HashSet<IpAddr>>>,
     events: UnboundedSender<E>,
     /// Rounds in a row in which an echo of full length was not answered, and a short one neither.
     echoless: u32,
@@ -265,7 +272,11 @@ impl<E: From<Event>> Check<E> {
     }
 
     async fn round(&mut self, path: &Path, wire: &Wire) -> io::Result<Finding> {
-        let pool = self.pool(source_towards(self.subject.real, &path.interface)?);
+        let source = {
+            let vips = self.vips.lock().expect(UNPOISONED);
+            source_towards(self.subject.real, &path.interface, &vips)?
+        };
+        let pool = self.pool(source);
         let lease = pool.lease().await?;
         let is_tried = self.echoless.is_multiple_of(SELDOM);
         let evidence = round(&self.subject, path, wire, &lease, is_tried).await?;
@@ -281,13 +292,13 @@ impl<E: From<Event>> Check<E> {
     }
 
     fn pool(&self, source: SocketAddr) -> Arc<Sources> {
-        let mut pools = self.pools.lock().expect("no holder of this lock panics");
+        let mut pools = self.pools.lock().expect(UNPOISONED);
         Arc::clone(pools.entry(source).or_insert_with(|| Arc::new(Sources::at(source))))
     }
 
     /// Changes what is known, and tells of it if `change` says that it is worth it.
     fn change(&self, change: impl FnOnce(&mut VipHealth) -> bool) {
-        let mut health = self.health.lock().expect("no holder of this lock panics");
+        let mut health = self.health.lock().expect(UNPOISONED);
         let before = Arc::clone(&health);
         let was_awaited = before.is_awaited();
         let is_news = change(Arc::make_mut(&mut health));

@@ -63,8 +63,16 @@ impl Seen {
         match half(frame, 12)? {
             0x0806 => arp(packet),
             0x0800 => ipv4(packet),
-            0x86dd => ipv6(packet),
+            0x86dd => ipv6(packet, array(frame, 6)?),
             _ => None,
+        }
+    }
+
+    /// The number of the probe it answers, if it says so.
+    pub(super) fn number(&self) -> Option<u16> {
+        match *self {
+            Seen::Tcp { number, .. } | Seen::Echo { number, .. } | Seen::Error { number, .. } => Some(number),
+            Seen::Neighbor { .. } => None,
         }
     }
 }
@@ -97,7 +105,7 @@ fn ipv4(packet: &[u8]) -> Option<Seen> {
     }
 }
 
-fn ipv6(packet: &[u8]) -> Option<Seen> {
+fn ipv6(packet: &[u8], sender: [u8; 6]) -> Option<Seen> {
     let from = IpAddr::from(Ipv6Addr::from(array(packet, 8)?));
     let packet = packet.get(..40 + usize::from(half(packet, 4)?))?;
     let message = packet.get(40..)?;
@@ -105,7 +113,7 @@ fn ipv6(packet: &[u8]) -> Option<Seen> {
         6 => tcp(from, message, packet),
         58 => match (*message.first()?, *message.get(1)?) {
             (129, _) => echo(from, message),
-            (136, 0) => advertisement(message),
+            (136, 0) => advertisement(message, sender),
             (1, 4) => error6(from, message, Error::Port),
             (1, 1 | 5 | 6) => error6(from, message, Error::Prohibited),
             (1 | 3, _) => error6(from, message, Error::Elsewhere),
@@ -160,15 +168,19 @@ fn about_packet(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8], error: E
     Some(Seen::Error { from, number, to, tcp: protocol == 6, sequence, error })
 }
 
-fn advertisement(message: &[u8]) -> Option<Seen> {
+/// A neighbour advertisement. Linux leaves its own MAC address out of an answer to a question that was sent to it alone
+/// (`ndisc_recv_ns`): then the frame says it.
+fn advertisement(message: &[u8], sender: [u8; 6]) -> Option<Seen> {
     let address = Ipv6Addr::from(array(message, 8)?).into();
     let mut options = message.get(24..)?;
-    // Target link-layer address, 8 bytes.
-    while *options.first()? != 2 {
-        let length = usize::from(*options.get(1)?) * 8;
-        options = options.get(length.max(8)..)?;
+    while let [kind, length @ 1..=255, ..] = *options {
+        // Target link-layer address.
+        if kind == 2 {
+            return Some(Seen::Neighbor { address, mac: array(options, 2)? });
+        }
+        options = options.get(usize::from(length) * 8..)?;
     }
-    Some(Seen::Neighbor { address, mac: array(options, 2)? })
+    Some(Seen::Neighbor { address, mac: sender })
 }
 
 fn header_length(packet: &[u8]) -> Option<usize> {
@@ -183,12 +195,79 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at + N)?.try_into().ok()
 }
 
-impl Seen {
-    /// The number of the probe it answers, if it says so.
-    pub(super) fn number(&self) -> Option<u16> {
-        match *self {
-            Seen::Tcp { number, .. } | Seen::Echo { number, .. } | Seen::Error { number, .. } => Some(number),
-            Seen::Neighbor { .. } => None,
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::health::vip::packet::{Ethertype, complaint, echo, frame};
+    use crate::model::Vlan;
+
+    /// An ICMP error of this type and code about `packet`, from `from`.
+    fn error(from: IpAddr, kind: u8, code: u8, packet: &[u8]) -> Vec<u8> {
+        let mut whole = if from.is_ipv4() { vec![0x45; 20] } else { vec![0x60; 40] };
+        let length = 8 + packet.len();
+        match from {
+            IpAddr::V4(from) => {
+                whole[2..4].copy_from_slice(&(20 + length as u16).to_be_bytes());
+                whole[9] = 1;
+                whole[12..16].copy_from_slice(&from.octets());
+            }
+            IpAddr::V6(from) => {
+                whole[4..6].copy_from_slice(&(length as u16).to_be_bytes());
+                whole[6] = 58;
+                whole[8..24].copy_from_slice(&from.octets());
+            }
+        }
+        whole.extend([kind, code, 0, 0, 0, 0, 0, 0]);
+        whole.extend(packet);
+        frame([1; 6], [2; 6], Vlan::Keep, Ethertype::of(from), &whole)
+    }
+
+    #[test]
+    fn an_error_says_which_probe_it_is_about_and_where_that_went() {
+        for (own, vip, real, parameter) in [
+            ("192.0.2.1", "192.0.2.10", "192.0.2.21", 12),
+            ("2001:db8::1", "2001:db8::10", "2001:db8::21", 4),
+        ] {
+            let [own, vip, real]: [IpAddr; 3] = [own, vip, real].map(|text| text.parse().unwrap());
+            let about_echo = error(real, 3, 0, &echo(own, vip, 61007, 2, 100));
+            let expected = |from, sequence, error| Seen::Error {
+                from,
+                number: 61007,
+                to: vip,
+                tcp: false,
+                sequence,
+                error,
+            };
+            assert_eq!(Seen::read(&about_echo), Some(expected(real, 2, Error::Elsewhere)));
+            let about_malformed = error(vip, parameter, 0, &complaint(own, vip, 61007));
+            assert_eq!(Seen::read(&about_malformed), Some(expected(vip, 0, Error::Parameter)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_frame_makes_it_panic(
+            kind in prop_oneof![Just(0x0800u16), Just(0x0806), Just(0x86dd)],
+            protocol in prop_oneof![Just(6u8), Just(1), Just(58), any::<u8>()],
+            mut packet in proptest::collection::vec(any::<u8>(), 0..120),
+        ) {
+            let at = if kind == 0x86dd { 6 } else { 9 };
+            if let Some(byte) = packet.get_mut(at) {
+                *byte = protocol;
+            }
+            // Lengths that fit, so that what lies behind them is reached.
+            if packet.len() > 60 {
+                packet[0] = 0x45;
+                let length = packet.len() as u16 - if kind == 0x86dd { 40 } else { 0 };
+                let at = if kind == 0x86dd { 4 } else { 2 };
+                packet[at..at + 2].copy_from_slice(&length.to_be_bytes());
+            }
+            let mut frame = vec![0; 12];
+            frame.extend(kind.to_be_bytes());
+            frame.extend(&packet);
+            Seen::read(&frame);
         }
     }
 }

@@ -10,7 +10,7 @@
 //! - a port is probed from only while its silent listener stands;
 //! - ports go round: one that was just used is used again last, so that a real server has forgotten its last probe.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
@@ -56,8 +56,9 @@ pub(super) struct Lease {
     _permit: OwnedSemaphorePermit,
 }
 
-/// The address from which the kernel sends to `to`, now, by this interface. Nothing is sent.
-pub(super) fn source_towards(to: IpAddr, interface: &str) -> io::Result<SocketAddr> {
+/// The address from which the kernel sends to `to`, now, by this interface, or another of the interface if that is one of
+/// `vips`: what comes back to a VIP is a client's. Nothing is sent.
+pub(super) fn source_towards(to: IpAddr, interface: &str, vips: &HashSet<IpAddr>) -> io::Result<SocketAddr> {
     let any: SocketAddr = if to.is_ipv4() { ([0; 4], 0).into() } else { ([0; 16], 0).into() };
     let socket = Socket::new(Domain::for_address(any), Type::DGRAM, None)?;
     socket.bind_device(Some(interface.as_bytes()))?;
@@ -65,7 +66,20 @@ pub(super) fn source_towards(to: IpAddr, interface: &str) -> io::Result<SocketAd
     socket.connect(&SocketAddr::new(to, 9).into())?;
     let mut source = UdpSocket::from(socket).local_addr()?;
     source.set_port(0);
-    Ok(source)
+    if !vips.contains(&source.ip()) {
+        return Ok(source);
+    }
+    let addresses = nix::ifaddrs::getifaddrs()?.filter(|entry| entry.interface_name == interface);
+    let own = addresses.filter_map(|entry| {
+        let address = entry.address?;
+        let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+    });
+    own.filter(|own| own.is_ipv4() == to.is_ipv4() && !vips.contains(own))
+        // A link-local address would do, but for its scope.
+        .find(|own| !matches!(own, IpAddr::V6(own) if own.is_unicast_link_local()))
+        .map(|own| SocketAddr::new(own, 0))
+        .ok_or_else(|| io::Error::other(format!("{interface} has no address but VIPs")))
 }
 
 impl Sources {
