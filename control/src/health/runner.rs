@@ -39,7 +39,7 @@ pub enum Event {
     /// The status changed.
     Changed {
         /// Which check.
-        key: CheckKey,
+        key: Arc<CheckKey>,
         /// The status it had.
         before: Status,
         /// The status it has.
@@ -51,14 +51,14 @@ pub enum Event {
     /// MAC address is still right.
     Failing {
         /// Which check.
-        key: CheckKey,
+        key: Arc<CheckKey>,
         /// Why.
         reason: String,
     },
     /// A server that stays as it is has another weight.
     Weight {
         /// Which check.
-        key: CheckKey,
+        key: Arc<CheckKey>,
         /// What it says now.
         weight: Option<Weight>,
     },
@@ -245,7 +245,7 @@ impl Round {
 
 /// Takes in a result: what is to be told, and when the next probe is made.
 fn record(
-    key: &CheckKey,
+    key: &Arc<CheckKey>,
     health: &Mutex<Health>,
     round: &mut Round,
     result: Result<Success, Failure>,
@@ -291,7 +291,7 @@ fn record(
     }
 }
 
-fn changed(key: &CheckKey, before: Status, after: Status, reason: Option<String>) -> Event {
+fn changed(key: &Arc<CheckKey>, before: Status, after: Status, reason: Option<String>) -> Event {
     Event::Changed { key: key.clone(), before, after, reason }
 }
 

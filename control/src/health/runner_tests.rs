@@ -142,7 +142,7 @@ fn the_first_failure_decides_and_is_told_with_its_reason() {
         assert_eq!(
             event,
             Event::Changed {
-                key: check.clone(),
+                key: check.clone().into(),
                 before: Status::Unknown,
                 after: Status::Down,
                 reason: Some("connection refused".into())
@@ -177,7 +177,7 @@ fn a_server_that_closes_is_failing_first_then_down_and_up_again_when_it_is_back(
 
 /// A history that results are put into one by one.
 struct History {
-    key: CheckKey,
+    key: Arc<CheckKey>,
     health: Mutex<Health>,
     round: Round,
 }
@@ -185,7 +185,7 @@ struct History {
 impl History {
     fn of(key: CheckKey) -> History {
         let (health, round) = (Mutex::new(Health::starting(&key.check)), Round::of(&key.check.probe));
-        History { key, health, round }
+        History { key: Arc::new(key), health, round }
     }
 
     fn take(&mut self, result: Result<Success, Failure>) -> (Option<Event>, Next) {
@@ -245,12 +245,12 @@ fn a_server_that_is_assumed_well_is_up_before_its_first_result_which_decides() {
             told,
             [
                 Event::Changed {
-                    key: bad,
+                    key: bad.into(),
                     before: Status::Up,
                     after: Status::Down,
                     reason: Some("connection refused".into())
                 },
-                Event::Weight { key: good.clone(), weight: Some(Weight::Set(0)) }
+                Event::Weight { key: good.clone().into(), weight: Some(Weight::Set(0)) }
             ]
         );
         assert_eq!(runner.view().weight(&good), Some(Weight::Set(0)));
@@ -305,7 +305,7 @@ fn with_fast_recovery_the_requests_that_bring_a_server_up_do_not_wait() {
     assert_eq!(history.take(good()).1, Next::Now);
     assert_eq!(
         history.take(good()),
-        (Some(changed(&history.key.clone(), Status::Unknown, Status::Up, None)), Next::Interval)
+        (Some(changed(&history.key, Status::Unknown, Status::Up, None)), Next::Interval)
     );
     assert_eq!(history.take(good()).1, Next::Interval, "it is up");
     for next in [Next::Retry, Next::Interval, Next::Interval] {

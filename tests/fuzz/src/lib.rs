@@ -5,6 +5,7 @@
 //! *Invariant*: a target is a function of its input. Nothing stays from one call to the next, so that an input that
 //! breaks something breaks it again.
 
+pub mod answers;
 pub mod fragments;
 pub mod frame;
 pub mod input;
@@ -22,5 +23,10 @@ static ALLOCATOR: memory::Measured = memory::Measured;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `tests/corpus`.
-pub const TARGETS: [(&str, Target); 4] =
-    [("frame", frame::run), ("fragments", fragments::run), ("pcap", pcap::run), ("table", table::run)];
+pub const TARGETS: [(&str, Target); 5] = [
+    ("answers", answers::run),
+    ("frame", frame::run),
+    ("fragments", fragments::run),
+    ("pcap", pcap::run),
+    ("table", table::run),
+];
