@@ -142,9 +142,10 @@ impl<E: From<Event> + Send + 'static> Runner<E> {
             })
             .collect();
         self.checks.retain(|key, _| wanted.contains(&**key));
+        let together = new.len();
         for (key, health) in new {
             let key = Arc::new(key);
-            let running = self.start(key.clone(), health);
+            let running = self.start(key.clone(), health, together);
             self.checks.insert(key, running);
         }
     }
@@ -159,10 +160,12 @@ impl<E: From<Event> + Send + 'static> Runner<E> {
         Duration::from_micros(self.worst_lateness.load(Ordering::Relaxed))
     }
 
-    fn start(&self, key: Arc<CheckKey>, health: Health) -> Running {
+    fn start(&self, key: Arc<CheckKey>, health: Health, together: usize) -> Running {
         let health = Arc::new(Mutex::new(health));
+        let start = Schedule::start(Instant::now(), &key.check.timing, together, draw(&key));
         let task = tokio::spawn(run(
             key.clone(),
+            start,
             (self.prepare)(key, self.rules.clone()),
             health.clone(),
             self.events.clone(),
@@ -192,12 +195,12 @@ impl CheckKey {
 
 async fn run<E: From<Event>>(
     key: Arc<CheckKey>,
+    (schedule, mut due): (Schedule, Instant),
     probe: MakeProbe,
     health: Arc<Mutex<Health>>,
     events: UnboundedSender<E>,
     worst_lateness: Arc<AtomicU64>,
 ) {
-    let (schedule, mut due) = Schedule::start(Instant::now(), &key.check.timing, draw(&key));
     let mut round = Round::of(&key.check.probe);
     loop {
         tokio::time::sleep_until(due).await;
