@@ -39,7 +39,7 @@ pub enum Event {
     /// The status changed.
     Changed {
         /// Which check.
-        key: CheckKey,
+        key: Arc<CheckKey>,
         /// The status it had.
         before: Status,
         /// The status it has.
@@ -51,14 +51,14 @@ pub enum Event {
     /// MAC address is still right.
     Failing {
         /// Which check.
-        key: CheckKey,
+        key: Arc<CheckKey>,
         /// Why.
         reason: String,
     },
     /// A server that stays as it is has another weight.
     Weight {
         /// Which check.
-        key: CheckKey,
+        key: Arc<CheckKey>,
         /// What it says now.
         weight: Option<Weight>,
     },
@@ -142,9 +142,10 @@ impl<E: From<Event> + Send + 'static> Runner<E> {
             })
             .collect();
         self.checks.retain(|key, _| wanted.contains(&**key));
+        let together = new.len();
         for (key, health) in new {
             let key = Arc::new(key);
-            let running = self.start(key.clone(), health);
+            let running = self.start(key.clone(), health, together);
             self.checks.insert(key, running);
         }
     }
@@ -159,10 +160,12 @@ impl<E: From<Event> + Send + 'static> Runner<E> {
         Duration::from_micros(self.worst_lateness.load(Ordering::Relaxed))
     }
 
-    fn start(&self, key: Arc<CheckKey>, health: Health) -> Running {
+    fn start(&self, key: Arc<CheckKey>, health: Health, together: usize) -> Running {
         let health = Arc::new(Mutex::new(health));
+        let start = Schedule::start(Instant::now(), &key.check.timing, together, draw(&key));
         let task = tokio::spawn(run(
             key.clone(),
+            start,
             (self.prepare)(key, self.rules.clone()),
             health.clone(),
             self.events.clone(),
@@ -192,12 +195,12 @@ impl CheckKey {
 
 async fn run<E: From<Event>>(
     key: Arc<CheckKey>,
+    (schedule, mut due): (Schedule, Instant),
     probe: MakeProbe,
     health: Arc<Mutex<Health>>,
     events: UnboundedSender<E>,
     worst_lateness: Arc<AtomicU64>,
 ) {
-    let (schedule, mut due) = Schedule::start(Instant::now(), &key.check.timing, draw(&key));
     let mut round = Round::of(&key.check.probe);
     loop {
         tokio::time::sleep_until(due).await;
@@ -245,7 +248,7 @@ impl Round {
 
 /// Takes in a result: what is to be told, and when the next probe is made.
 fn record(
-    key: &CheckKey,
+    key: &Arc<CheckKey>,
     health: &Mutex<Health>,
     round: &mut Round,
     result: Result<Success, Failure>,
@@ -291,7 +294,7 @@ fn record(
     }
 }
 
-fn changed(key: &CheckKey, before: Status, after: Status, reason: Option<String>) -> Event {
+fn changed(key: &Arc<CheckKey>, before: Status, after: Status, reason: Option<String>) -> Event {
     Event::Changed { key: key.clone(), before, after, reason }
 }
 

@@ -20,6 +20,9 @@ use crate::model::Timing;
 /// Checks that start together start within this: a burst of connections, but no wait anyone notices.
 const SPREAD: Duration = Duration::from_millis(100);
 
+/// If they are many, one starts after this on the average: the control thread can do no more.
+const APART: Duration = Duration::from_micros(100);
+
 /// With a warm-up nothing is probed before this (keepalived's `BOOTSTRAP_DELAY`).
 const BOOTSTRAP: Duration = Duration::from_secs(1);
 
@@ -44,11 +47,13 @@ pub(super) enum Next {
 }
 
 impl Schedule {
-    /// The schedule of a check that starts `now`, and its first probe. `draw` is 0-1, another one for every check.
-    pub(super) fn start(now: Instant, timing: &Timing, draw: f64) -> (Schedule, Instant) {
+    /// The schedule of a check that starts `now` with `together` checks in all, and its first probe. `draw` is 0-1,
+    /// another one for every check.
+    pub(super) fn start(now: Instant, timing: &Timing, together: usize, draw: f64) -> (Schedule, Instant) {
         let interval = timing.interval.max(Duration::from_millis(1));
+        let many = APART.saturating_mul(u32::try_from(together).unwrap_or(u32::MAX));
         let (epoch, within) = match timing.warmup {
-            None => (now, SPREAD.min(interval / 10)),
+            None => (now, SPREAD.min(interval / 10).max(many).min(interval)),
             Some(warmup) => (now + BOOTSTRAP, warmup),
         };
         let schedule = Schedule { grid: epoch + interval.mul_f64(draw), interval, retry: timing.retry };
@@ -95,7 +100,7 @@ mod tests {
     /// How long it takes until a server is found out that falls silent at `silent` after the start.
     fn detection(timing: &Timing, draw: f64, silent: Duration) -> Duration {
         let begin = Instant::now();
-        let (schedule, mut now) = Schedule::start(begin, timing, draw);
+        let (schedule, mut now) = Schedule::start(begin, timing, 1, draw);
         let mut health = Health::new(timing.rise, timing.fall);
         loop {
             // A good server answers at once.
@@ -134,8 +139,10 @@ mod tests {
     fn the_first_probe_is_made_soon_or_within_the_warm_up() {
         let now = Instant::now();
         let mut timing = timing(60_000, 1000, None, 3);
-        let first = |timing: &Timing, draw| Schedule::start(now, timing, draw).1 - now;
+        let first = |timing: &Timing, draw| Schedule::start(now, timing, 1, draw).1 - now;
         assert_eq!(first(&timing, 1.0), SPREAD);
+        let first_of = |checks| Schedule::start(now, &timing, checks, 1.0).1 - now;
+        assert_eq!([1000, 5000, usize::MAX].map(first_of), [SPREAD, SPREAD * 5, timing.interval]);
         timing.warmup = Some(Duration::from_secs(10));
         assert_eq!(first(&timing, 0.0), BOOTSTRAP);
         assert_eq!(first(&timing, 0.5), Duration::from_secs(6));
@@ -150,7 +157,7 @@ mod tests {
         let timing = timing(1000, 500, None, 3);
         let mut seconds: Vec<Duration> = (0..1000)
             .map(|n| {
-                let (schedule, first) = Schedule::start(now, &timing, f64::from(n) / 1000.0);
+                let (schedule, first) = Schedule::start(now, &timing, 1000, f64::from(n) / 1000.0);
                 schedule.next(first, Next::Interval) - now
             })
             .collect();
@@ -181,7 +188,7 @@ mod tests {
         ) {
             let now = Instant::now();
             let timing = timing(interval, 1000, Some(7), 2);
-            let (schedule, first) = Schedule::start(now, &timing, draw);
+            let (schedule, first) = Schedule::start(now, &timing, 1, draw);
             let ended = first + Duration::from_micros(ended);
             let next = schedule.next(ended, Next::Interval);
             prop_assert!(next > ended && next - ended <= timing.interval);

@@ -192,10 +192,11 @@ mod tests {
     fn a_connection_comes_from_the_source_that_was_asked_for() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = server.local_addr().unwrap();
-        let source = Some("127.0.0.9".parse().unwrap());
+        let address: IpAddr = "127.0.0.9".parse().unwrap();
+        let source = Some(address);
         let connect = |target| block_on(way(to, target).connect(LONG)).unwrap();
         let connection = connect(Target { source, ..Target::default() });
-        assert_eq!(connection.local_addr().unwrap().ip(), source.unwrap());
+        assert_eq!(connection.local_addr().unwrap().ip(), address);
         let free = TcpListener::bind("127.0.0.9:0").unwrap().local_addr().unwrap().port();
         for target in [
             Target { source, source_port: free, mark: 7, ..Target::default() },

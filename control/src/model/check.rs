@@ -105,7 +105,8 @@ pub struct Http {
     pub host: Option<String>,
     /// The requests, at least one. They are made one after another, `interval` apart as keepalived does.
     pub requests: Vec<Request>,
-    /// A server that is down is up again with the first request that succeeds (`fast_recovery`).
+    /// Of a server that is not up the requests wait for no interval, once the one that failed has succeeded
+    /// (`fast_recovery`).
     pub fast_recovery: bool,
 }
 

@@ -1,4 +1,4 @@
-//! TCP checks of real servers in another network namespace.
+//! Checks of real servers in another network namespace.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use shunt::address::{Vip, VipOwner};
 use shunt::config::defaults;
 use shunt::health::{CheckKey, Event, Runner, Status};
-use shunt::model::{HealthCheck, Probe, Timing};
+use shunt::model::{HealthCheck, Probe, Target, Timing, Udp};
 use shunt::netlink::Netlink;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -15,10 +15,23 @@ use crate::namespace::{Namespace, next, shell, until};
 const INTERVAL: Duration = Duration::from_millis(100);
 
 fn check(address: &str) -> CheckKey {
+    check_with(address, Probe::Tcp, Target { port: 80, ..Target::default() })
+}
+
+fn check_with(address: &str, probe: Probe, target: Target) -> CheckKey {
     let timing =
         Timing { interval: INTERVAL, timeout: Duration::from_millis(500), fall: 2, ..defaults::TIMING };
-    let check = HealthCheck { timing, ..HealthCheck::new(Probe::Tcp, 80) };
+    let check = HealthCheck { timing, target, ..HealthCheck::new(probe, 80) };
     CheckKey { address: address.parse().unwrap(), check }
+}
+
+/// What the first probe of a check says that has time enough.
+async fn first(mut key: CheckKey) -> (Status, Option<String>) {
+    key.check.timing.timeout = Duration::from_secs(10);
+    let (events, mut inbox) = unbounded_channel();
+    let mut runner = Runner::new(events);
+    runner.set([key]);
+    change(&mut inbox, "a first result").await
 }
 
 fn listen(namespace: &Namespace, address: &str) -> TcpListener {
@@ -126,5 +139,81 @@ fn probes_leave_no_connection_behind() {
         until("five probes", || runner.view().health(&key).unwrap().streak() >= 5).await;
         drop(runner);
         assert_eq!(shell("ss --no-header --tcp --all --numeric"), "");
+    });
+}
+
+#[test]
+fn a_ping_is_answered_with_and_without_rights_to_raw_sockets_and_a_missing_host_is_said_to_be() {
+    let (director, _real) = Namespace::pair_with_ipv6();
+    let ping = |address: &str| check_with(address, Probe::Ping, Target::default());
+    // Group 0 may use the socket that needs no rights, or nobody may.
+    for range in ["0 0", "1 0"] {
+        director.sysctl("net.ipv4.ping_group_range", range);
+        director.block_on(async || {
+            for address in ["192.0.2.21", "2001:db8::21"] {
+                assert_eq!(first(ping(address)).await, (Status::Up, None), "{address}, {range}");
+            }
+            for address in ["192.0.2.99", "2001:db8::99"] {
+                let expected = (Status::Down, Some("no route to host".into()));
+                assert_eq!(first(ping(address)).await, expected, "{address}, {range}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_datagram_to_a_missing_host_fails_though_no_answer_is_asked_for() {
+    let (director, real) = Namespace::pair();
+    let udp = |address: &str| {
+        let probe = Probe::Udp(Udp { payload: b"x".into(), reply: None });
+        check_with(address, probe, Target { port: 53, ..Target::default() })
+    };
+    let silent = real.run(|| std::net::UdpSocket::bind("192.0.2.21:53").unwrap());
+    director.block_on(async || {
+        let missing = (Status::Down, Some("no route to host".into()));
+        assert_eq!(first(udp("192.0.2.99")).await, missing);
+        let (events, mut inbox) = unbounded_channel();
+        let mut runner = Runner::new(events);
+        runner.set([udp("192.0.2.21")]);
+        assert_eq!(change(&mut inbox, "up").await, (Status::Up, None));
+        drop(silent);
+        let refused = (Status::Down, Some("connection refused".into()));
+        assert_eq!(change(&mut inbox, "refused").await, refused);
+    });
+}
+
+#[test]
+fn probes_leave_by_the_interface_with_the_mark_and_to_the_address_that_are_asked_for() {
+    let (director, real) = Namespace::pair();
+    let _server = listen(&real, "192.0.2.21");
+    director.ip("rule add fwmark 7 prohibit");
+    director.block_on(async || {
+        for (target, expected) in [
+            (Target::default(), None),
+            (Target { mark: 6, interface: Some("d0".into()), ..Target::default() }, None),
+            (
+                Target { mark: 7, ..Target::default() },
+                Some("not permitted: a route or rule of this machine forbids the probe"),
+            ),
+            (
+                Target { address: Some("203.0.113.1".parse().unwrap()), ..Target::default() },
+                Some("network is unreachable"),
+            ),
+        ] {
+            for probe in [Probe::Tcp, Probe::Ping] {
+                let target = Target { port: if probe == Probe::Tcp { 80 } else { 0 }, ..target.clone() };
+                let (after, why) = first(check_with("192.0.2.21", probe, target.clone())).await;
+                assert_eq!(why.as_deref(), expected, "{target:?}");
+                assert_eq!(after == Status::Up, expected.is_none());
+            }
+        }
+        // On lo nobody listens at its address.
+        let lo = Target { interface: Some("lo".into()), port: 80, ..Target::default() };
+        let mut elsewhere = check_with("192.0.2.21", Probe::Tcp, lo);
+        elsewhere.check.timing.timeout = Duration::from_millis(200);
+        let (events, mut inbox) = unbounded_channel();
+        let mut runner = Runner::new(events);
+        runner.set([elsewhere]);
+        assert_eq!(change(&mut inbox, "a result").await.0, Status::Down);
     });
 }

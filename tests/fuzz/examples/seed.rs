@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     write(&out.join("pcap"), captures(&well_formed()))?;
     write(&out.join("frame"), frames(&golden, &well_formed()))?;
     write(&out.join("fragments"), datagrams())?;
+    write(&out.join("answers"), answers())?;
     Ok(())
 }
 
@@ -173,6 +174,42 @@ fn frames(golden: &[Vec<u8>], well_formed: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut input = head(1, 0);
     well_formed[28..].iter().rev().for_each(|frame| input.extend(arrive(0, frame)));
     all.push(input);
+    all
+}
+
+/// Good and bad answers of every kind: what it is, how long the pieces are, and the bytes.
+fn answers() -> Vec<Vec<u8>> {
+    let http: [&[u8]; 8] = [
+        b"HTTP/1.0 200 OK\r\nServer: x\r\n\r\nhello",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabcdef",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\ncontent-length : 10\n\nabc",
+        b"HTTP/1.1 204 \r\n\r\n",
+        b"HTTP/1.1 2000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nx",
+        b"SSH-2.0-OpenSSH\r\n",
+    ];
+    let smtp: [&[u8]; 5] = [
+        b"220 mx ESMTP\r\n250 mx\r\n221 Bye\r\n",
+        b"220-wait\r\n220-a little\r\n220\r\n250-a\r\n250 b\r\nbye\r\n",
+        b"554 no\r\n",
+        b"220 mx\n502 ?\n",
+        b"220\n250\n",
+    ];
+    let query = b"\x12\x34\x81\x80\x00\x01\x00\x00\x00\x00\x00\x00\x07example\x03org\x00\x00\x06\x00\x01";
+    let mut refused = query[..12].to_vec();
+    (refused[3], refused[5]) = (0x85, 0);
+    let dns: [&[u8]; 3] = [query, &refused, &[&query[..12], b"\xc0\x0c\x00\x06\x00\x01"].concat()];
+    let reply = b"\x00\x00\xff\xff\x01\x02\x03\x040123456789abcdef";
+    let icmp: [&[u8]; 2] = [reply, &[&[0x46; 24], &reply[..]].concat()];
+    let mut all = Vec::new();
+    for (kind, answers) in [&http[..], &smtp, &dns, &icmp].into_iter().enumerate() {
+        for answer in answers {
+            for piece in [2, 5] {
+                all.push([&[kind as u8, piece], *answer].concat());
+            }
+        }
+    }
     all
 }
 

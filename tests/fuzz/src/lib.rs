@@ -5,6 +5,7 @@
 //! *Invariant*: a target is a function of its input. Nothing stays from one call to the next, so that an input that
 //! breaks something breaks it again.
 
+pub mod answers;
 pub mod fragments;
 pub mod frame;
 pub mod input;
@@ -23,7 +24,8 @@ static ALLOCATOR: memory::Measured = memory::Measured;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `tests/corpus`.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
+    ("answers", answers::run),
     ("frame", frame::run),
     ("fragments", fragments::run),
     ("keepalived", keepalived::run),
