@@ -91,9 +91,9 @@ pub(super) struct Service {
     #[serde(default)]
     pub check: Vec<Spanned<Check>>,
     pub passive: Typed<Passive>,
-    pub sorry: Typed<Sorry>,
     #[serde(default)]
     pub real: Vec<Spanned<Real>>,
+    pub sorry: Typed<Sorry>,
 }
 
 /// `[service.check]` and `[service.real.check]`, once or several times.

@@ -447,7 +447,7 @@ mod tests {
         let other_port = "-A -t 192.0.2.10:80 -s rr\n-a -t 192.0.2.10:80 -r 192.0.2.21:81\n";
         assert_eq!(parse("a", other_port).unwrap().model.services[0].reals.len(), 1);
         assert!(faults(other_port).contains("a:2:35: warning: ipvsadm: port 81 is not used"));
-        assert!(said.contains("a:2:42: error: service.real.weight: 70000 is out of range"), "{said}");
+        assert!(said.contains("a:2:45: error: service.real.weight: 70000 is out of range"), "{said}");
     }
 
     proptest::proptest! {

@@ -1,5 +1,5 @@
 //! Every key of the native format, with what belongs there: the vocabulary that [`super::shape`] checks a file
-//! against, that help texts quote and that [`super::schema`] tells editors. The types that the values are read into are
+//! against, that help texts quote and that [`mod@super::schema`] tells editors. The types that the values are read into are
 //! in [`super::file`].
 //!
 //! *Invariants* (tested): each entry is a field in `file`, and each is described in `configs/README.md` and shown in

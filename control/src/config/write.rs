@@ -178,16 +178,17 @@ fn timeouts(page: &mut Page, table: &str, timeouts: &Timeouts, default: &Timeout
         return;
     }
     page.table(table);
-    let all: [(&str, fn(&Timeouts) -> std::time::Duration); 6] = [
-        ("syn", |timeouts| timeouts.syn),
-        ("established", |timeouts| timeouts.established),
-        ("fin", |timeouts| timeouts.fin),
-        ("closed", |timeouts| timeouts.closed),
-        ("udp", |timeouts| timeouts.udp),
-        ("sctp", |timeouts| timeouts.sctp),
+    let Timeouts { syn, established, fin, closed, udp, sctp } = *timeouts;
+    let all = [
+        ("syn", syn, default.syn),
+        ("established", established, default.established),
+        ("fin", fin, default.fin),
+        ("closed", closed, default.closed),
+        ("udp", udp, default.udp),
+        ("sctp", sctp, default.sctp),
     ];
-    for (name, of) in all {
-        page.set_unless(name, duration(of(timeouts)), duration(of(default)));
+    for (name, timeout, default) in all {
+        page.set_unless(name, duration(timeout), duration(default));
     }
 }
 

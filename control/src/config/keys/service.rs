@@ -83,20 +83,6 @@ pub(super) const KEYS: &[Key] = &[
         .about("Fewer handshakes than this in a window say nothing."),
     duration("service.passive.hold", "hold = \"30s\"", &["ejection_time", "hold_time"])
         .about("How long a real server stays out before clients try it again."),
-    key("service.sorry", Kind::Table, "[service.sorry]", &["sorry_server", "fallback", "backup"])
-        .about("The server that answers while the quorum is lost, instead of the real servers."),
-    key("service.sorry.address", Kind::Text, "address = \"192.0.2.99\"", &["ip", "host", "server"]).required()
-        .about("Its own address."),
-    key("service.sorry.weight", Kind::Integer, "weight = 1", &[]).range(0, 65535).about("Its weight."),
-    key("service.sorry.inhibit", Kind::Boolean, "inhibit = true", &["sorry_server_inhibit", "inhibit_on_failure"])
-        .about("It keeps its flows when the quorum is back."),
-    key("service.sorry.vlan", Kind::IntegerOrText, "vlan = 100", &["vlan_id", "vid"]).range(1, 4094).words(&["keep", "none"])
-        .about("VLAN tags of its frames."),
-    key("service.sorry.mac", Kind::Text, "mac = \"02:00:00:00:00:99\"", &["lladdr", "mac_address"])
-        .about("Its MAC address: nobody is asked for it."),
-    key("service.sorry.interface", Kind::Text, "interface = \"eth0\"", &["iface", "device", "dev"])
-        .about("The interface that leads to it."),
-    key("service.sorry.mtu", Kind::Integer, "mtu = 1400", &[]).range(576, 9000).about("Longest IP packet that reaches it."),
     key("service.real", Kind::Tables, "[[service.real]]", &["reals", "real_server", "backend", "server", "upstream"])
         .about("A real server: a machine that answers."),
     key("service.real.address", Kind::Text, "address = \"192.0.2.21\"", &["ip", "rip", "host", "server"]).required()
@@ -125,4 +111,18 @@ pub(super) const KEYS: &[Key] = &[
     key("service.real.check", Kind::TableOrTables, "[service.real.check]",
         &["health", "health_check", "healthcheck", "TCP_CHECK", "HTTP_GET", "SSL_GET", "MISC_CHECK"])
         .about("How this real server is probed, instead of the checks of its service."),
+    key("service.sorry", Kind::Table, "[service.sorry]", &["sorry_server", "fallback", "backup"])
+        .about("The server that answers while the quorum is lost, instead of the real servers."),
+    key("service.sorry.address", Kind::Text, "address = \"192.0.2.99\"", &["ip", "host", "server"]).required()
+        .about("Its own address."),
+    key("service.sorry.weight", Kind::Integer, "weight = 1", &[]).range(0, 65535).about("Its weight."),
+    key("service.sorry.inhibit", Kind::Boolean, "inhibit = true", &["sorry_server_inhibit", "inhibit_on_failure"])
+        .about("It keeps its flows when the quorum is back."),
+    key("service.sorry.vlan", Kind::IntegerOrText, "vlan = 100", &["vlan_id", "vid"]).range(1, 4094).words(&["keep", "none"])
+        .about("VLAN tags of its frames."),
+    key("service.sorry.mac", Kind::Text, "mac = \"02:00:00:00:00:99\"", &["lladdr", "mac_address"])
+        .about("Its MAC address: nobody is asked for it."),
+    key("service.sorry.interface", Kind::Text, "interface = \"eth0\"", &["iface", "device", "dev"])
+        .about("The interface that leads to it."),
+    key("service.sorry.mtu", Kind::Integer, "mtu = 1400", &[]).range(576, 9000).about("Longest IP packet that reaches it."),
 ];

@@ -46,7 +46,8 @@ pub(in crate::config) fn server_name(host: &str) -> Option<&str> {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    (name.parse::<IpAddr>().is_err() && !name.starts_with('[')).then_some(name)
+    let is_address = [host, name].iter().any(|text| text.parse::<IpAddr>().is_ok()) || name.starts_with('[');
+    (!is_address).then_some(name)
 }
 
 fn host(report: &mut Report, typed: &Typed<String>, path: &str) -> Option<Option<String>> {
@@ -80,7 +81,7 @@ fn requests(report: &mut Report, typed: &file::Check, path: &str) -> Option<Vec<
         ("match_to", only.match_to.as_ref().map(Spanned::span)),
     ];
     for (key, at) in misplaced.iter().filter_map(|(key, at)| Some((key, at.clone()?))) {
-        let message = format!("the check has requests of their own, so this {key} is nobody's");
+        let message = format!("the check has its requests in tables of their own, so this {key} is nobody's");
         report.error(at, &join(path, key), message, format!("put it below a [[{path}.request]]"));
     }
     let path = join(path, "request");

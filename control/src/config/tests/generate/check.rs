@@ -108,7 +108,7 @@ fn pattern() -> impl Strategy<Value = Pattern> {
 
 fn dns() -> impl Strategy<Value = Dns> {
     let record = prop::sample::select(vec!["SOA", "A", "AAAA", "MX", "NS", "TXT", "PTR", "CNAME"]);
-    let name = prop_oneof!["\\.", "[a-z0-9_-]{1,9}(\\.[a-z0-9]{1,9}){0,2}\\.?"];
+    let name = prop_oneof!["\\.", "[a-z0-9_]{1,9}(\\.[a-z0-9]{1,9}){0,2}\\.?"];
     (record, name).prop_map(|(record, name)| Dns { record: record.to_owned(), name })
 }
 
