@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::diagnose::{Evidence, Finding, Reply, diagnose};
 use super::round::{full, round};
-use super::sources::{Sources, source_towards};
+use super::sources::{Numbers, Sources, source_towards};
 use super::wire::Wire;
 use super::{Fault, Kind, Path, RealKey, Subject, VipHealth, VipView, Wanted};
 
@@ -80,7 +80,11 @@ struct Facts {
 }
 
 /// The numbers at each address of the director.
-type Pools = Arc<Mutex<HashMap<SocketAddr, Arc<Sources>>>>;
+#[derive(Clone, Default)]
+struct Pools {
+    numbers: Numbers,
+    at: Arc<Mutex<HashMap<SocketAddr, Arc<Sources>>>>,
+}
 
 impl<E: From<Event> + Send + 'static> VipChecks<E> {
     /// Checks nothing yet; events go to `events` as long as someone listens.
@@ -165,7 +169,7 @@ impl<E: From<Event> + Send + 'static> VipChecks<E> {
             subject,
             facts: inbox,
             health: Arc::clone(&health),
-            pools: Arc::clone(&self.pools),
+            pools: self.pools.clone(),
             vips: Arc::clone(&self.vips),
             events: self.events.clone(),
             echoless: 0,
@@ -292,8 +296,10 @@ impl<E: From<Event>> Check<E> {
     }
 
     fn pool(&self, source: SocketAddr) -> Arc<Sources> {
-        let mut pools = self.pools.lock().expect(UNPOISONED);
-        Arc::clone(pools.entry(source).or_insert_with(|| Arc::new(Sources::at(source))))
+        let mut pools = self.pools.at.lock().expect(UNPOISONED);
+        Arc::clone(
+            pools.entry(source).or_insert_with(|| Arc::new(Sources::at(source, self.pools.numbers.clone()))),
+        )
     }
 
     /// Changes what is known, and tells of it if `change` says that it is worth it.

@@ -7,12 +7,14 @@
 //! (net/ipv4/tcp_ipv4.c, `tcp_filter`; the same in net/ipv6/tcp_ipv6.c).
 //!
 //! *Invariants*
+//! - no number is lent at two addresses;
 //! - a port is probed from only while its silent listener stands;
 //! - ports go round: one that was just used is used again last, so that a real server has forgotten its last probe.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -31,6 +33,7 @@ pub(super) struct Sources {
     /// With the scope, if it has one; its port is 0.
     address: SocketAddr,
     ports: Mutex<Ports>,
+    numbers: Numbers,
     permits: Arc<Semaphore>,
 }
 
@@ -38,13 +41,23 @@ pub(super) struct Sources {
 struct Ports {
     idle: VecDeque<Port>,
     made: usize,
-    next: u16,
 }
 
 #[derive(Debug)]
 struct Port {
     number: u16,
     _silent: Socket,
+}
+
+/// Hands out each number once, whatever address it is used at: answers are told apart by it alone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Numbers(Arc<AtomicUsize>);
+
+impl Numbers {
+    fn next(&self) -> u16 {
+        // Relaxed: only different numbers are wanted.
+        NUMBERS.start() + (self.0.fetch_add(1, Ordering::Relaxed) % NUMBERS.len()) as u16
+    }
 }
 
 /// A number for one probe; it goes back when this is dropped.
@@ -84,9 +97,9 @@ pub(super) fn source_towards(to: IpAddr, interface: &str, vips: &HashSet<IpAddr>
 
 impl Sources {
     /// None is made yet.
-    pub(super) fn at(address: SocketAddr) -> Sources {
-        let ports = Ports { idle: VecDeque::new(), made: 0, next: *NUMBERS.start() };
-        Sources { address, ports: Mutex::new(ports), permits: Arc::new(Semaphore::new(MOST)) }
+    pub(super) fn at(address: SocketAddr, numbers: Numbers) -> Sources {
+        let ports = Ports { idle: VecDeque::new(), made: 0 };
+        Sources { address, ports: Mutex::new(ports), numbers, permits: Arc::new(Semaphore::new(MOST)) }
     }
 
     /// Lends a number, as soon as there is one.
@@ -112,8 +125,7 @@ impl Sources {
     fn make(&self, ports: &mut Ports) -> io::Result<Port> {
         // One that somebody else has is passed over.
         for _ in 0..NUMBERS.len() {
-            let number = ports.next;
-            ports.next = if number == *NUMBERS.end() { *NUMBERS.start() } else { number + 1 };
+            let number = self.numbers.next();
             match self.silent(number) {
                 Ok(silent) => {
                     ports.made += 1;
@@ -163,7 +175,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn numbers_go_round_and_none_is_lent_twice() {
-        let sources = Arc::new(Sources::at(([127, 0, 0, 77], 0).into()));
+        let sources = Arc::new(Sources::at(([127, 0, 0, 77], 0).into(), Numbers::default()));
         let held = sources.lease().await.unwrap();
         let mut last = Vec::new();
         for _ in 0..ROTATION + 3 {
@@ -176,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_silent_port_neither_accepts_nor_refuses() {
-        let sources = Sources::at(([127, 0, 0, 78], 0).into());
+        let sources = Sources::at(([127, 0, 0, 78], 0).into(), Numbers::default());
         let silent = sources.silent(61000).unwrap();
         let address = silent.local_addr().unwrap().as_socket().unwrap();
         let timeout = std::time::Duration::from_millis(50);

@@ -54,8 +54,9 @@ impl Wire {
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(Protocol::from(0)))?;
         socket.attach_filter(&filter::answers())?;
         socket.bind(&link_address(index))?;
-        // SAFETY: nobody but `Shared` has the socket, which keeps its descriptor until it is dropped.
-        let socket = unsafe { AsyncFd::register(socket) }?;
+        // SAFETY: the socket owns its descriptor, which stays open and the same until the socket is dropped, and the
+        // `AsyncFd` owns the socket until then.
+        let socket = unsafe { AsyncFd::register(socket)? };
         let shared = Arc::new(Shared { socket, inboxes: Mutex::default() });
         let task = tokio::spawn(read(Arc::clone(&shared)));
         Ok(Wire { shared, task })
