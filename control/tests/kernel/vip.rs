@@ -71,7 +71,9 @@ fn listen(host: &Namespace, address: &str) -> TcpListener {
 
 /// Every RST or other packet to the VIP that a director's kernel sends would be seen here: the real server counts what
 /// reaches the VIP from ports that no probe has.
-fn count_resets(family: Family, real: &Namespace) {
+fn count_resets(family: Family, director: &Namespace, real: &Namespace) {
+    // Without somebody who says where the VIP is, a reset would never leave.
+    director.ip(&format!("neighbour replace {} lladdr 02:00:00:00:00:21 dev d0 nud permanent", family.vip));
     real.command("nft add table inet watch");
     real.command("nft add chain inet watch c { type filter hook prerouting priority -300 ; }");
     // A probe's own RST has no more hops than a probe; the kernel's has 64.
@@ -154,7 +156,7 @@ fn everywhere(test: impl Fn(Family, bool)) {
 fn a_missing_vip_is_told_from_a_firewall_and_no_reset_reaches_the_vip() {
     everywhere(|family, is_active| {
         let (director, real, _server) = lab(family, is_active);
-        count_resets(family, &real);
+        count_resets(family, &director, &real);
         let index = director.index("d0");
         director.block_on(async || {
             let checks = Checks::start(family, Kind::Tcp(80), index);

@@ -3,8 +3,8 @@
 //! serves nobody. So a probe is sent as a client's packet is forwarded, to the VIP with the real server's MAC address, and
 //! if it is not answered, more probes find out why, down to the command that mends it.
 //!
-//! From the outside in: [`VipChecks`] makes rounds of probes, [`round`] is one of them, [`diagnose`] names the fault, and
-//! [`Fault`] has the words. [`wire`], [`sources`], [`filter`], [`packet`] and [`seen`] are how a probe gets past the
+//! From the outside in: [`VipChecks`] makes rounds of probes, `round` is one of them, `diagnose` names the fault, and
+//! [`Fault`] has the words. `wire`, `sources`, `filter`, `packet` and `seen` are how a probe gets past the
 //! kernel, which has other ideas about packets to and from a VIP.
 //!
 //! *Invariants*

@@ -3,7 +3,7 @@
 //! it for its own); a packet socket hears it all the same.
 //!
 //! *Invariants*
-//! - nothing but answers to probes is heard ([`filter`](super::filter));
+//! - nothing but answers to probes is heard ([`filter`]);
 //! - a flood of forged answers fills no memory and keeps the control thread from nothing else for long.
 //!
 //! packet(7).
