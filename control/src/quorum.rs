@@ -33,6 +33,8 @@ pub struct Change {
     pub service: ServiceKey,
     /// Gained; else lost.
     pub gained: bool,
+    /// Nothing was known of it before.
+    pub first: bool,
     /// Sum of the weights of the live real servers.
     pub weight: u64,
     /// keepalived's sentence about it.
@@ -51,7 +53,13 @@ impl Quorums {
             self.standing.insert(service.key, is);
             if was != Some(is) {
                 let sentence = sentence(service, is, alive.weight);
-                changes.push(Change { service: service.key, gained: is, weight: alive.weight, sentence });
+                changes.push(Change {
+                    service: service.key,
+                    gained: is,
+                    first: was.is_none(),
+                    weight: alive.weight,
+                    sentence,
+                });
             }
         }
         changes

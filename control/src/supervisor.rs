@@ -401,6 +401,7 @@ impl Supervisor {
         if let Some(sorry) = &service.quorum.sorry {
             let (service, sorry) = (service.key, sorry.server.address);
             match change.gained {
+                true if change.first => {}
                 true => tracing::info!("the sorry server {sorry} of {service} answers no more"),
                 false => tracing::warn!("the sorry server {sorry} of {service} answers now"),
             }

@@ -87,7 +87,7 @@ fn seed_1_with_its_typo_corrected_keeps_clients_together_and_says_sorry() {
     let published = seed::text("1-lvs-keepalived-dsr/lb1.keepalived.conf", SEED_1);
     let director = Director::start(&lab, 0, &published.replace("virtusl_server", "virtual_server"));
     let warned = director.log().text();
-    for what in ["nopreempt", "nb_get_retry", "';'"] {
+    for what in ["nopreempt", "nb_get_retry", "`;`"] {
         assert!(warned.contains(what), "a warning about {what}: {warned}");
     }
 
