@@ -513,7 +513,12 @@ impl Supervisor {
                 Answer::data(show::show(
                     *what,
                     *limit,
-                    &Facts { inputs, plane: &self.plane, is_ready: self.is_ready },
+                    &Facts {
+                        inputs,
+                        plane: &self.plane,
+                        is_ready: self.is_ready,
+                        worst_lateness: self.checks.worst_lateness(),
+                    },
                 ))
             }
             Request::Reload => match self.reload().await {

@@ -34,6 +34,16 @@ pub fn until_state(director: &Director, address: IpAddr, state: &str) {
     });
 }
 
+/// Waits until every check has been made `times` times.
+#[track_caller]
+pub fn until_probed(director: &Director, times: u64) {
+    wait::until(SOON, "the checks to be made", || {
+        let view = director.show("health");
+        let is_made = |row: &Value| row["probes"].as_u64().is_none_or(|probes| probes >= times);
+        list(&view["health"]).iter().all(is_made).then_some(())
+    });
+}
+
 /// All flows of `client`, those of other clients left out.
 #[track_caller]
 pub fn flows_of(director: &Director, client: IpAddr) -> Vec<Value> {

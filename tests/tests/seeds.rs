@@ -51,6 +51,7 @@ fn seed_0_a_web_farm_with_round_robin_and_tcp_checks() {
     assert_eq!(shares(&lab, 0, 20), half, "round robin");
     watch.stop().check();
 
+    shown::until_probed(&director, 1);
     servers[0].stop();
     // delay_loop 6, retry 1, a second before it: the port refuses.
     let took = time_until(&lab, &director, 0, "down", Duration::from_secs(7) + SLACK);
@@ -100,6 +101,7 @@ fn seed_1_with_its_typo_corrected_keeps_clients_together_and_says_sorry() {
     }
     assert_eq!(clients, BTreeMap::from([("rs1".to_owned(), 2), ("rs2".to_owned(), 2)]));
 
+    shown::until_probed(&director, 1);
     servers[0].stop();
     // delay_loop 6, three retries, three seconds apart: the port refuses.
     time_until(&lab, &director, 0, "down", Duration::from_secs(15) + SLACK);
@@ -137,6 +139,7 @@ fn seed_1_a_host_that_falls_silent_is_found_out_in_time() {
     let published = seed::text("1-lvs-keepalived-dsr/lb2.keepalived.conf", SEED_1);
     let director = Director::start(&lab, 0, &published.replace("virtusl_server", "virtual_server"));
     shares(&lab, 0, 2);
+    shown::until_probed(&director, 1);
     lab.unplug(lab.real_server(0), Segment::Lan);
     // delay_loop 6, four attempts of 3 s, three gaps of 3 s.
     time_until(&lab, &director, 0, "down", Duration::from_secs(27) + SLACK);
@@ -156,6 +159,7 @@ fn seed_2_a_group_an_include_and_a_health_page() {
     let half = BTreeMap::from([("rs1".to_owned(), 10), ("rs2".to_owned(), 10)]);
     assert_eq!(shares(&lab, 0, 20), half, "weighted round robin, 1:1");
 
+    shown::until_probed(&director, 1);
     std::fs::remove_file(&pages[0]).unwrap();
     // delay_loop 3, one retry after 3 s: status 404.
     time_until(&lab, &director, 0, "down", Duration::from_secs(6) + SLACK);

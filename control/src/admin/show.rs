@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use shunt_dataplane::clock::TICKS_PER_SECOND;
@@ -27,6 +28,8 @@ pub struct Facts<'a> {
     pub inputs: Inputs<'a>,
     /// Counters and tables.
     pub plane: &'a Dataplane,
+    /// How late a check has begun at most.
+    pub worst_lateness: Duration,
     /// Whether the start is over.
     pub is_ready: bool,
 }
@@ -43,6 +46,9 @@ pub fn show(what: What, limit: usize, facts: &Facts<'_>) -> Value {
     };
     let mut view = facts.header();
     view[name] = rows;
+    if what == What::Health {
+        view["worst_lateness_ms"] = (facts.worst_lateness.as_secs_f64() * 1000.0).into();
+    }
     if what == What::Workers {
         view["interfaces"] = facts.interfaces();
     }
@@ -236,6 +242,9 @@ impl Facts<'_> {
                 "since_seconds": health.and_then(|h| h.since()).map(|since| since.elapsed().as_secs()),
                 "streak": health.map(|h| h.streak()),
                 "last_error": health.and_then(|h| h.last_error()),
+                "took_ms": health.and_then(|h| h.took()).map(|took| took.as_secs_f64() * 1000.0),
+                "probes": health.map(|h| h.probes()),
+                "failures": health.map(|h| h.failures()),
                 "service": null,
             }));
         }

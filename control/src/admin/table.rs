@@ -70,6 +70,7 @@ pub fn render(what: What, view: &Value) -> String {
                 ("Status", &["status"]),
                 ("For s", &["since_seconds"]),
                 ("Streak", &["streak"]),
+                ("Took ms", &["took_ms"]),
                 ("Service", &["service"]),
                 ("Last error", &["last_error"]),
             ],
