@@ -37,11 +37,12 @@ impl Dice {
 }
 
 fn text(lab: &Lab, wanted: &Wanted) -> String {
+    // Without mh-fallback IPVS refuses the clients of a server whose weight is 0.
     let mut text = String::new();
     for (n, reals) in wanted.iter().enumerate().filter(|(_, reals)| reals.iter().any(Option::is_some)) {
         let _ = writeln!(
             text,
-            "virtual_server {} 80 {{\ndelay_loop 1\nlb_algo mh\nlb_kind DR\nprotocol TCP",
+            "virtual_server {} 80 {{\ndelay_loop 1\nlb_algo mh\nmh-port\nmh-fallback\nlb_kind DR\nprotocol TCP",
             vip(n)
         );
         for (host, weight) in lab.real_servers().zip(reals) {

@@ -184,7 +184,7 @@ fn seed_2_a_group_an_include_and_a_health_page() {
     // Without it nothing is changed.
     std::fs::remove_file(&included).unwrap();
     director.reload(&text).expect_err("a file is missing");
-    assert!(director.log().text().contains("web_servers.conf"), "{}", director.log().text());
+    director.process().wait_for_line("web_servers.conf does not exist", SOON);
     assert_eq!(shares(&lab, 0, 20).len(), 2);
 
     lab.unplug(lab.real_server(1), Segment::Lan);
