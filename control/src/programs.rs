@@ -133,7 +133,7 @@ mod tests {
         };
         let text = format!(
             "global_defs {{\nscript_user root\nenable_script_security\n}}\nvirtual_server 192.0.2.10 80 {{\n\
-             lb_algo rr\nlb_kind DR\nquorum_up \"{hook} q\"\n{}{}}}\n",
+             lb_algo rr\nlb_kind DR\nprotocol TCP\nquorum_up \"{hook} q\"\n{}{}}}\n",
             real(21),
             real(22)
         );

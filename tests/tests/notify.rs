@@ -277,12 +277,12 @@ fn a_mail_server_that_is_not_found_or_never_answers_holds_up_nobody() {
     // Whoever has this address hears nothing.
     lab.director(0).ip("neigh add 192.0.2.99 lladdr 02:00:00:00:00:99 dev eth0\n");
     let published = seed::text("1-lvs-keepalived-dsr/lb1.keepalived.conf", &[]);
-    let (global, _) = published.split_once("\n}\n").expect("global_defs comes first");
+    let (global, _) = published.split_once("\nvrrp_instance").expect("global_defs comes first");
     assert!(global.contains("smtp_server mail.example.com"), "{global}");
     let silent = global.replace("mail.example.com\n", "192.0.2.99\n").replace("timeout 30", "timeout 1");
     assert!(silent.contains("192.0.2.99") && silent.contains("timeout 1"), "{silent}");
     for (global, complaint) in [(global, None), (&silent, Some("was not sent"))] {
-        let text = format!("{global}\n}}\n{}", service("smtp_alert", &[("192.0.2.21", TCP)]));
+        let text = format!("{global}\n{}", service("smtp_alert", &[("192.0.2.21", TCP)]));
         let mut director = Director::start(&lab, 0, &text);
         for _ in 0..2 {
             servers[0].stop();
