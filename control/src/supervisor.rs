@@ -24,6 +24,7 @@ use crate::admin::server::{Call, Server};
 use crate::admin::show::{self, Facts};
 use crate::compile::{self, Inputs, Standing, compile};
 use crate::config::{self, Loaded};
+use crate::descriptors;
 use crate::error::Error;
 use crate::event::Event;
 use crate::health::vip::{VipChecks, VipView};
@@ -34,6 +35,7 @@ use crate::neighbor::{self, NeighborView, NeighborWatch};
 use crate::netlink::Netlink;
 use crate::news::{self, Standings};
 use crate::notify::Notifier;
+use crate::programs;
 use crate::quorum::{self, Quorums};
 use crate::setup::{describe, needs_restart, setup};
 use crate::slow_start::SlowStart;
@@ -158,12 +160,13 @@ impl Supervisor {
         let netlink = Netlink::open().map_err(Error::Netlink)?;
         let links = LinkWatch::start(&netlink, sender.clone()).await?;
         let (survey, warnings) = survey(&netlink, &links.view(), &loaded, &[]).await?;
-        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let programs = programs::examine(&loaded).await.map_err(Error::Config)?;
+        warnings.iter().chain(programs.iter()).for_each(|warning| tracing::warn!("{warning}"));
         let neighbors = NeighborWatch::start(&netlink, sender.clone())?;
         let vips = VipOwner::start(&netlink, sender.clone())?;
         let plane = Dataplane::open(&setup(&loaded.model, &survey))?;
         describe(&plane);
-        if let Err(error) = health::raise_limit() {
+        if let Err(error) = descriptors::raise_limit() {
             tracing::warn!(
                 "the limit of open files cannot be raised, so many checks may fail for it: {error}"
             );
@@ -475,6 +478,10 @@ impl Supervisor {
             Ok(surveyed) => surveyed,
             Err(error) => return refused(error.to_string()),
         };
+        let programs = match programs::examine(&loaded).await {
+            Ok(warnings) => warnings,
+            Err(faults) => return refused(faults.to_string()),
+        };
         // The dataplane's ports are the interfaces of the start.
         let index = |survey: &Survey| survey.interfaces.iter().map(|link| link.index).collect::<Vec<_>>();
         if index(&survey) != index(&self.survey) {
@@ -484,7 +491,7 @@ impl Supervisor {
                     .into(),
             );
         }
-        for warning in loaded.warnings.iter().chain(found.iter()) {
+        for warning in loaded.warnings.iter().chain(found.iter()).chain(programs.iter()) {
             tracing::warn!("{warning}");
         }
         let before = self.said.clone();

@@ -45,6 +45,22 @@ fn what_is_printed_is_a_configuration_that_is_printed_alike() {
     }
 }
 
+#[test]
+fn every_other_format_gives_models_that_the_native_one_can_say() {
+    let mut count = 0;
+    for directory in ["tests/config", "tests/convert", "tests/keepalived"] {
+        for entry in fs::read_dir(directory).unwrap() {
+            let Ok(loaded) = config::load(&entry.unwrap().path()) else { continue };
+            let native = config::to_toml(&loaded.model);
+            let again =
+                config::parse("native.toml", &native).unwrap_or_else(|faults| panic!("{faults}\n{native}"));
+            assert_eq!(again.model, loaded.model, "{native}");
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count}");
+}
+
 fn printed_for(path: &Path) -> String {
     match config::convert(path, &config::Options::default()) {
         Ok(converted) => {

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use shunt::config::defaults;
-use shunt::health::{CheckKey, Event, Runner, Status, raise_limit};
+use shunt::descriptors::raise_limit;
+use shunt::health::{CheckKey, Event, Runner, Status};
 use shunt::model::{HealthCheck, Http, HttpVersion, Probe, Request, Timing};
 use tokio::sync::mpsc::unbounded_channel;
 

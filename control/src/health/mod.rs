@@ -12,7 +12,6 @@
 //! - a probe is over within its timeout, or twice that where a connection and an answer have it each, whatever the
 //!   server does, and keeps no more of what it says than a bound that is written at each kind.
 
-mod descriptors;
 mod dns;
 mod file;
 mod http;
@@ -38,7 +37,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::HealthCheck;
-pub use descriptors::raise_limit;
 pub use passive::{Facts, Handshakes, Out, PassiveHealth, RealKey};
 pub use runner::{Event, Runner};
 pub use state::{Health, Status};

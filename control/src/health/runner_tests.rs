@@ -364,7 +364,7 @@ fn five_thousand_checks_that_wait_at_once_break_nothing() {
         // It never reads, so that each probe keeps its socket until its timeout.
         let silent = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
         let port = silent.local_addr().unwrap().port();
-        crate::health::raise_limit().unwrap();
+        crate::descriptors::raise_limit().unwrap();
         let (events, mut inbox) = unbounded_channel::<Event>();
         let mut runner = Runner::new(events);
         runner.set((0..5000u32).map(|n| {

@@ -164,7 +164,7 @@ pub struct Pattern {
     pub negated: bool,
     /// First byte of the body at which a match may begin (`regex_min_offset`).
     pub first: usize,
-    /// Last byte at which it may begin; none: anywhere after `first` (`regex_max_offset`, less one).
+    /// Last byte at which it may begin; none: anywhere after `first` (`regex_max_offset`).
     pub last: Option<usize>,
 }
 

@@ -199,7 +199,10 @@ fn letter(news: &News) -> Letter {
         (Cause::Removed, _) => "Removing".to_owned(),
         (Cause::Health(_), News::Real { up: true, .. }) => "CHECK succeed on service".to_owned(),
         (Cause::Health(why), News::Real { .. }) if why.is_empty() => "CHECK failed on service".to_owned(),
-        (Cause::Health(why), News::Real { .. }) => format!("CHECK failed on service : {why}"),
+        (Cause::Health(why), News::Real { .. }) => {
+            // Of a check it is said already that it failed.
+            format!("CHECK failed on service : {}", why.strip_prefix("check failed: ").unwrap_or(why))
+        }
         (Cause::Health(_), News::Quorum { up: true, needed, hysteresis, weight, .. }) => {
             let threshold = u64::from(*needed) + u64::from(*hysteresis);
             format!("Gained quorum {needed}+{hysteresis}={threshold} <= {weight}")

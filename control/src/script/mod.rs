@@ -22,6 +22,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::JoinError;
+use tokio::time::error::Elapsed;
 
 use crate::model::{Command, Scripts};
 pub use process::{Ended, Outcome, Running};
@@ -113,23 +115,34 @@ pub async fn start(command: &Command, rules: &Scripts, extra: &[String]) -> Resu
 
 /// Prepares a program on a thread that may be held up, and gives up after `limit`.
 async fn prepare_apart(command: &Command, rules: &Scripts, limit: Duration) -> Result<Program, Error> {
-    static FREE: Semaphore = Semaphore::const_new(SEARCHES);
     let (command, rules) = (command.clone(), rules.clone());
     let name = command.argv.first().cloned().unwrap_or_default();
-    let search = async {
-        let permit: SemaphorePermit<'static> = FREE.acquire().await.expect("the semaphore is never closed");
-        tokio::task::spawn_blocking(move || {
-            let _busy = permit;
-            prepare(&command, &rules)
-        })
-        .await
-    };
-    match tokio::time::timeout(limit, search).await {
+    match apart(limit, move || prepare(&command, &rules)).await {
         Ok(Ok(prepared)) => Ok(prepared?),
         // A search that panics, or that never began since the runtime ends.
         Ok(Err(error)) => Err(Error::Start { program: name, error: error.into() }),
         Err(_) => Err(Error::Users(name)),
     }
+}
+
+/// Does something with [`prepare`] on a thread that may be held up, and gives up after `limit`.
+///
+/// # Errors
+/// Outside: the time is over. Inside: it panicked, or the runtime ends.
+pub async fn apart<T: Send + 'static>(
+    limit: Duration,
+    search: impl FnOnce() -> T + Send + 'static,
+) -> Result<Result<T, JoinError>, Elapsed> {
+    static FREE: Semaphore = Semaphore::const_new(SEARCHES);
+    let search = async {
+        let permit: SemaphorePermit<'static> = FREE.acquire().await.expect("the semaphore is never closed");
+        tokio::task::spawn_blocking(move || {
+            let _busy = permit;
+            search()
+        })
+        .await
+    };
+    tokio::time::timeout(limit, search).await
 }
 
 fn find(name: &str, command: &Command, rules: &Scripts) -> Result<Program, String> {

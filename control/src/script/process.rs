@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use super::output::Output;
 use super::user::Identity;
 use super::{PATH, Program};
+use crate::descriptors;
 
 /// From SIGTERM to SIGKILL (keepalived's).
 pub(super) const GRACE: Duration = Duration::from_secs(2);
@@ -181,11 +182,16 @@ fn become_user(identity: &Identity) -> impl FnMut() -> io::Result<()> + Send + S
     let director = std::process::id().cast_signed();
     // Who is not root cannot become another, and is itself already.
     let is_root = nix::unistd::geteuid().is_root();
+    let files = descriptors::limit_of_programs();
     move || {
         // A signal that the director ignores stays ignored over exec. Those that cannot be set fail, harmlessly.
         for number in 1..=64 {
             // SAFETY: no code runs for SIG_DFL.
             unsafe { libc::signal(number, libc::SIG_DFL) };
+        }
+        if let Some(files) = &files {
+            // SAFETY: `files` is what it reads.
+            check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, files) })?;
         }
         if is_root {
             // SAFETY: `groups` is that long.

@@ -21,7 +21,7 @@ use crate::model::{
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 /// Most consecutive results that can be asked for.
-const MOST_RESULTS: u32 = 1_000_000;
+pub(in crate::config) const MOST_RESULTS: u32 = 1_000_000;
 
 const START: &[(&str, Start)] = &[("down", Start::Unknown), ("up", Start::Up)];
 

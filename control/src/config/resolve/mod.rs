@@ -32,7 +32,7 @@ use super::source::Source;
 use crate::model::Model;
 use report::Report;
 
-pub(super) use check::default_port;
+pub(super) use check::{MOST_RESULTS, default_port};
 pub(super) use director::{AUTO, MOST_INTERFACES, name_fault};
 pub(super) use http::server_name;
 pub(super) use options::netmask;

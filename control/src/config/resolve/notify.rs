@@ -14,7 +14,7 @@ use crate::config::defaults;
 use crate::config::file::{self, Typed};
 use crate::model::{Mail, MailServer, Notify, Pipe, Scripts};
 
-const SHORTEST: Duration = Duration::from_secs(1);
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The rules for programs; `None` after an error.
 pub(super) fn scripts(report: &mut Report, typed: Option<&Spanned<file::Scripts>>) -> Option<Scripts> {

@@ -3,7 +3,7 @@
 use super::super::report::Report;
 use super::super::tree::{Word, script_words};
 use super::section::Line;
-use super::value::named;
+use super::value::{self, named};
 use crate::model::{Command, User};
 
 const HELP: &str = "give the program and its arguments in one pair of quotes, then a user and a group if need be: \
@@ -19,14 +19,38 @@ pub(super) fn command(report: &mut Report, line: &Line<'_>) -> Option<Command> {
     }
     let (program, user) = words.split_first()?;
     let argv = split(report, line, &Word { text: program.clone(), at: line.statement.rest.at.clone() })?;
-    let user = user.first().map(|name| User { name: name.clone(), group: user.get(1).cloned() });
+    // A name without a / is looked for in the PATH.
+    if argv.first().is_some_and(|program| program.contains('/') && !program.starts_with('/')) {
+        let message = format!("{} is a relative path", named(&argv[0]));
+        report.error(
+            line.at(),
+            line.path(),
+            message,
+            "begin with a /: shunt may be started in any directory",
+        );
+        return None;
+    }
+    let at = &line.statement.rest.at;
+    let mut owner = user.iter().map(|text| {
+        let word = Word { text: text.clone(), at: at.clone() };
+        value::token(report, &word, line.path())
+    });
+    let user = match (owner.next(), owner.next()) {
+        (None, _) => None,
+        (Some(name), None) => Some(User { name: name?, group: None }),
+        (Some(name), Some(group)) => Some(User { name: name?, group: Some(group?) }),
+    };
     Some(Command { argv, user, timeout: None })
 }
 
 /// `USER [GROUP]`
-pub(super) fn user(line: &Line<'_>) -> Option<User> {
-    let name = line.word(0)?.text.clone();
-    Some(User { name, group: line.word(1).map(|group| group.text.clone()) })
+pub(super) fn user(report: &mut Report, line: &Line<'_>) -> Option<User> {
+    let name = value::token(report, line.word(0)?, line.path());
+    let group = match line.word(1) {
+        Some(group) => Some(value::token(report, group, line.path())?),
+        None => None,
+    };
+    Some(User { name: name?, group })
 }
 
 /// The words of a command line; at least one, the first not empty.

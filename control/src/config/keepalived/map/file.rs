@@ -43,6 +43,10 @@ impl Files {
                 let message = format!("no FILE_CHECK looks at {}, so nothing reads it", named(&name.text));
                 report.warning(line.at(), line.path(), message, "take it out, or name it in a FILE_CHECK");
             }
+            if let Some(word) = path.filter(|word| !word.text.starts_with('/')) {
+                let message = format!("{} is no absolute path", named(&word.text));
+                report.error(&word.at, line.path(), message, "begin it with a /");
+            }
             let path = PathBuf::from(path.map_or("", |word| &word.text));
             let file = File { path, factor: factor.unwrap_or(1) };
             if files.files.insert(name.text.clone(), file).is_some() {
@@ -76,7 +80,14 @@ pub(super) fn factor(report: &mut Report, line: &Line<'_>) -> Option<i32> {
         }
         None => Some(false),
     };
-    Some(if reverse? { -factor? } else { factor? })
+    let (factor, reverse) = (factor?, reverse?);
+    if reverse && factor == 0 {
+        let message = "`weight 0 reverse`: that 0 in a file is down is not there";
+        let help = "let the file say 0 where the server is well, or look at it with a program: MISC_CHECK";
+        report.error(line.at(), line.path(), message, help);
+        return None;
+    }
+    Some(if reverse { -factor } else { factor })
 }
 
 /// The files that real servers look at.

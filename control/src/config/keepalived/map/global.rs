@@ -28,10 +28,17 @@ pub(super) struct Globals {
     pub interface: Option<String>,
 }
 
+impl Globals {
+    /// Whether there is a server for mail, and somebody who gets it.
+    pub(super) fn mails(&self) -> bool {
+        self.notify.mail.is_some()
+    }
+}
+
 /// Reads all `global_defs` as one.
 pub(super) fn read(report: &mut Report, root: &Section<'_>) -> Globals {
     let defs = Defs { root };
-    let script = defs.last("script_user").and_then(command::user);
+    let script = defs.last("script_user").and_then(|line| command::user(report, line));
     let mut switch = |name| defs.last(name).and_then(|line| value::switch(report, line));
     let alert = switch("smtp_alert_checker").or(switch("smtp_alert"));
     let log_all_failures = switch("checker_log_all_failures").unwrap_or(false);
@@ -121,8 +128,19 @@ fn pipes(report: &mut Report, defs: &Defs<'_, '_>) -> Vec<Pipe> {
                     let message = format!("{} is no absolute path", value::named(&path.text));
                     report.error(&path.at, line.path(), message, "begin it with a /");
                 }
-                pipes
-                    .push(Pipe { path: PathBuf::from(&path.text), reader: reader.map(|(reader, _)| reader) });
+                let path = PathBuf::from(&path.text);
+                if pipes.iter().any(|pipe: &Pipe| pipe.path == path) {
+                    let message =
+                        format!("{} is the pipe of notify_fifo: it gets each line once", path.display());
+                    report.warning(
+                        line.at(),
+                        line.path(),
+                        message,
+                        "give it a path of its own, or take it out",
+                    );
+                } else {
+                    pipes.push(Pipe { path, reader: reader.map(|(reader, _)| reader) });
+                }
             }
             None => {
                 if let Some((_, line)) = reader {
@@ -154,7 +172,7 @@ fn mail(report: &mut Report, defs: &Defs<'_, '_>) -> Option<Mail> {
     };
     let server = defs.last("smtp_server").and_then(|line| server(report, line));
     let timeout = defs.last("smtp_connect_timeout").and_then(|line| {
-        value::timer(report, line.word(0)?, line.path(), Duration::from_millis(1)..=LONGEST)
+        value::duration(report, line.word(0)?, line.path(), Duration::from_millis(1)..=LONGEST)
     });
     let (helo, from) = (text(report, "smtp_helo_name"), text(report, "notification_email_from"));
     let router_id = text(report, "router_id");
@@ -162,7 +180,12 @@ fn mail(report: &mut Report, defs: &Defs<'_, '_>) -> Option<Mail> {
     if to.is_empty() || !defs.has("smtp_server") {
         // An empty block has its warning already.
         let first = ABOUT_MAIL.iter().filter_map(|name| defs.last(name)).min_by_key(|line| line.at().line());
-        if let Some(line) = first.filter(|_| !defs.has("notification_email")) {
+        let asked = alerts(defs.root).find(|line| line.word(0).is_none_or(|word| word.text != "off"));
+        if let Some(line) = asked.filter(|_| first.is_none() && !defs.has("notification_email")) {
+            let message = "no mail is sent: there is no smtp_server and no notification_email";
+            let help = "name both in global_defs, or take smtp_alert out";
+            report.warning(line.at(), line.path(), message, help);
+        } else if let Some(line) = first.filter(|_| !defs.has("notification_email")) {
             let message = "no mail is sent: there is no notification_email";
             report.warning(
                 line.at(),
@@ -192,6 +215,17 @@ fn mail(report: &mut Report, defs: &Defs<'_, '_>) -> Option<Mail> {
         router_id,
         no_faults: defs.has("no_email_faults"),
     })
+}
+
+/// Where mail is asked for, or not wanted.
+fn alerts<'a, 'b>(root: &'b Section<'a>) -> impl Iterator<Item = &'b Line<'a>> {
+    let globals = root.all("global_defs");
+    let services = || root.all("virtual_server");
+    let reals = services().flat_map(|line| line.section.all("real_server"));
+    let of_services = services().chain(reals).flat_map(|line| line.section.all("smtp_alert"));
+    globals
+        .flat_map(|line| line.section.all("smtp_alert").chain(line.section.all("smtp_alert_checker")))
+        .chain(of_services)
 }
 
 /// `smtp_server ADDRESS|NAME [PORT]`. A name is looked up when mail is sent, not before.

@@ -18,10 +18,11 @@ pub(super) fn quorum(
     let (needed, hysteresis) = numbers(report, section, weights);
     let mut hook = |name| section.last(name).and_then(|line| command::command(report, line));
     let (up, down) = (hook("quorum_up"), hook("quorum_down"));
-    let mail = section
+    let alert = section
         .last("smtp_alert")
         .and_then(|line| value::switch(report, line))
         .unwrap_or(globals.service_alert);
+    let mail = alert && globals.mails();
     Quorum { needed, hysteresis, hooks: Hooks { up, down, mail }, sorry }
 }
 

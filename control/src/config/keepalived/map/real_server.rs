@@ -100,7 +100,8 @@ fn read(
     let inhibit = switch(report, section, "inhibit_on_failure").unwrap_or(inhibit);
     let mut hook = |name| section.last(name).and_then(|line| command::command(report, line));
     let (up, down) = (hook("notify_up"), hook("notify_down"));
-    let mail = switch(report, section, "smtp_alert").unwrap_or(around.globals.real_alert);
+    let alert = switch(report, section, "smtp_alert").unwrap_or(around.globals.real_alert);
+    let mail = alert && around.globals.mails();
     let inherited = around.inherited.narrowed(report, section);
     let context = check::Context {
         inherited: &inherited,

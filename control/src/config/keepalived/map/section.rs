@@ -171,7 +171,11 @@ fn is_good(report: &mut Report, statement: &Statement, key: &Key, path: &str) ->
             0 => format!("{} after {name}, which stands alone", named(&extra.text)),
             _ => format!("{} is too much: {name} wants {}", named(&extra.text), wanted(&key.words)),
         };
-        report.error(&extra.at, path, message, format!("one statement per line; {help}"));
+        let help = match statement.follows_brace {
+            true => format!("one statement per line, after a brace too; {help}"),
+            false => help,
+        };
+        report.error(&extra.at, path, message, help);
         return false;
     }
     true

@@ -69,6 +69,22 @@ pub(super) fn timer(
     Some(time)
 }
 
+/// A time in whole milliseconds, as all of the model's are: the nearest one, and not 0 if it was not.
+pub(super) fn duration(
+    report: &mut Report,
+    word: &Word,
+    path: &str,
+    range: RangeInclusive<Duration>,
+) -> Option<Duration> {
+    let time = timer(report, word, path, range)?;
+    let rounded = nearest_millisecond(time);
+    if rounded != time {
+        let message = format!("{} s is rounded to {}", cut(&word.text), spell(rounded));
+        report.warning(&word.at, path, message, "give at most three decimals");
+    }
+    Some(rounded)
+}
+
 /// A switch: its keyword alone switches it on.
 pub(super) fn switch(report: &mut Report, line: &Line<'_>) -> Option<bool> {
     let Some(word) = line.word(0) else { return Some(true) };
@@ -124,6 +140,21 @@ pub(super) fn any_address(report: &mut Report, word: &Word, path: &str) -> Optio
     address
 }
 
+/// An address that a probe can go to or come from.
+pub(super) fn host(report: &mut Report, word: &Word, path: &str) -> Option<IpAddr> {
+    let address = any_address(report, word, path)?;
+    if address.is_unspecified() || address.is_multicast() {
+        report.error(
+            &word.at,
+            path,
+            format!("{address} is no address of a host"),
+            "give the address of one host",
+        );
+        return None;
+    }
+    Some(address)
+}
+
 /// The name of an interface.
 pub(super) fn interface(report: &mut Report, word: &Word, path: &str) -> Option<String> {
     if let Some(fault) = resolve::name_fault(&word.text) {
@@ -163,6 +194,15 @@ fn parse_timer(text: &str) -> Option<Duration> {
     Some(Duration::new(whole.parse().unwrap_or(u64::MAX), micros * 1000))
 }
 
+fn nearest_millisecond(time: Duration) -> Duration {
+    let rest = time.subsec_nanos() % 1_000_000;
+    let whole = time - Duration::from_nanos(rest.into());
+    match rest >= 500_000 || (whole.is_zero() && rest > 0) {
+        true => whole + Duration::from_millis(1),
+        false => whole,
+    }
+}
+
 fn seconds(time: Duration) -> String {
     match time.subsec_micros() {
         0 => time.as_secs().to_string(),
@@ -191,6 +231,17 @@ mod tests {
             assert_eq!(parse_timer(bad), None, "{bad:?}");
         }
         assert!(parse_timer("99999999999999999999999").unwrap() > LONGEST);
+    }
+
+    #[test]
+    fn a_time_is_rounded_to_the_nearest_millisecond_but_not_to_nothing() {
+        for (micros, millis) in [(0, 0), (1, 1), (499, 1), (1499, 1), (1500, 2), (999_999, 1000), (3000, 3)] {
+            assert_eq!(
+                nearest_millisecond(Duration::from_micros(micros)),
+                Duration::from_millis(millis),
+                "{micros}"
+            );
+        }
     }
 
     #[test]

@@ -96,6 +96,12 @@ fn read(
     }
     let sorry = real_server::sorry(report, &around);
     if let Some((sorry, at, path)) = &sorry {
+        if let Some(twin) = reals.iter().find(|real| real.server.address == sorry.server.address) {
+            let address = sorry.server.address;
+            let message = format!("{address} is a real server of this service (line {})", twin.at.line());
+            let help = "name another server: this one is gone when the others are";
+            report.error(at, path, message, help);
+        }
         seen.reals.push((sorry.server.address, at.clone(), path.clone()));
     }
     let weights = reals.iter().fold(0, |sum: u32, real| sum.saturating_add(real.server.weight.into()));

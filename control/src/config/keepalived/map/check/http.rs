@@ -51,7 +51,7 @@ pub(super) fn probes(report: &mut Report, line: &Line<'_>, host: Option<&str>) -
             let message = "there is no virtualhost, so there is no name to ask for";
             report.warning(line.at(), line.path(), message, "add the name: virtualhost www.example.com");
         }
-        let tls = is_tls.then(|| Tls { server_name: name.map(server_name), verify: None });
+        let tls = is_tls.then(|| Tls { server_name: name.and_then(server_name), verify: None });
         match probes.iter_mut().find(|probe| probe.tls == tls) {
             Some(probe) => probe.requests.push(request),
             None => probes.push(Http {
@@ -67,13 +67,12 @@ pub(super) fn probes(report: &mut Report, line: &Line<'_>, host: Option<&str>) -
 }
 
 /// SNI has no port in it.
-fn server_name(host: &str) -> String {
-    match host.rsplit_once(':') {
-        Some((name, port)) if !name.contains(':') && port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            name.to_owned()
-        }
-        _ => host.to_owned(),
-    }
+fn server_name(host: &str) -> Option<String> {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 fn request(report: &mut Report, url: &Line<'_>) -> Option<Request> {
@@ -156,9 +155,10 @@ mod tests {
 
     #[test]
     fn the_name_that_tls_asks_for_has_no_port() {
-        assert_eq!(server_name("www.example.com:8443"), "www.example.com");
-        assert_eq!(server_name("www.example.com"), "www.example.com");
-        assert_eq!(server_name("2001:db8::1"), "2001:db8::1");
+        assert_eq!(server_name("www.example.com:8443").as_deref(), Some("www.example.com"));
+        assert_eq!(server_name("www.example.com").as_deref(), Some("www.example.com"));
+        assert_eq!(server_name("2001:db8::1").as_deref(), Some("2001:db8::1"));
+        assert_eq!(server_name(":443"), None);
     }
 
     #[test]

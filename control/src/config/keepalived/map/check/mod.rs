@@ -132,7 +132,7 @@ fn file(report: &mut Report, line: &Line<'_>, context: &Context<'_>) -> Vec<Heal
 fn target(report: &mut Report, section: &Section<'_>, port: u16, is_ipv4: Option<bool>) -> Target {
     let word = |name: &str| section.last(name).and_then(|line| Some((line, line.word(0)?)));
     let address = word("connect_ip").and_then(|(line, word)| {
-        let address = value::any_address(report, word, line.path())?;
+        let address = value::host(report, word, line.path())?;
         if is_link_local(address) && !section.has("bind_if") {
             let message = format!("{address} is link-local: it means another host on each link");
             report.error(&word.at, line.path(), message, "add the interface that it is behind: bind_if eth0");
@@ -140,7 +140,7 @@ fn target(report: &mut Report, section: &Section<'_>, port: u16, is_ipv4: Option
         Some(address)
     });
     let source = word("bindto").and_then(|(line, word)| {
-        let source = value::any_address(report, word, line.path())?;
+        let source = value::host(report, word, line.path())?;
         let to_ipv4 = address.map(|address| address.is_ipv4()).or(is_ipv4);
         if to_ipv4.is_some_and(|to_ipv4| to_ipv4 != source.is_ipv4()) {
             let message = format!("{} is not of the family that is probed", named(&word.text));

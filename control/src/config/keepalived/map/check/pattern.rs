@@ -64,7 +64,7 @@ pub(super) fn pattern(report: &mut Report, url: &Section<'_>) -> Option<Pattern>
     let (flags, end_only) = options(report, url);
     let mut offset = |name| {
         let line = url.last(name)?;
-        value::number(report, line.word(0)?, line.path(), 0..=usize::MAX)
+        value::number(report, line.word(0)?, line.path(), 0..=u32::MAX).map(|offset| offset as usize)
     };
     let (first, last) = (offset("regex_min_offset").unwrap_or(0), offset("regex_max_offset"));
     if let Some(line) = url.last("regex_max_offset").filter(|_| last.is_some_and(|last| last < first)) {

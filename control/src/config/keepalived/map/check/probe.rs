@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hickory_proto::rr::Name;
+
 use super::super::super::report::Report;
 use super::super::command;
 use super::super::file::{self, Files};
@@ -62,7 +64,8 @@ fn name(report: &mut Report, line: &Line<'_>) -> Option<String> {
     let name = value::token(report, word, line.path())?;
     let labels = name.strip_suffix('.').unwrap_or(&name);
     let good = |label: &str| (1..=LONGEST_LABEL).contains(&label.len());
-    if labels.len() > LONGEST_NAME || (name != "." && !labels.split('.').all(good)) {
+    let fits = labels.len() <= LONGEST_NAME && (name == "." || labels.split('.').all(good));
+    if !fits || Name::from_ascii(&name).is_err() {
         let message = format!("{} is no name: a label is 1 to {LONGEST_LABEL} bytes", named(&word.text));
         report.error(&word.at, line.path(), message, "give a name such as www.example.com");
         return None;
@@ -117,7 +120,7 @@ fn payload(report: &mut Report, line: &Line<'_>) -> Option<Vec<u8>> {
 /// `misc_timeout`; 0 is keepalived's way to leave it out.
 pub(super) fn script_timeout(report: &mut Report, section: &Section<'_>) -> Option<Duration> {
     let line = section.last("misc_timeout")?;
-    let timeout = value::timer(report, line.word(0)?, line.path(), Duration::ZERO..=LONGEST)?;
+    let timeout = value::duration(report, line.word(0)?, line.path(), Duration::ZERO..=LONGEST)?;
     Some(timeout).filter(|timeout| !timeout.is_zero())
 }
 
@@ -137,7 +140,7 @@ pub(super) fn script(report: &mut Report, line: &Line<'_>, timeout: Option<Durat
     };
     let command = command::command(report, path)?;
     // A user may stand after the program, or on a line of its own, which counts.
-    let user = section.last("user").and_then(command::user).or(command.user);
+    let user = section.last("user").and_then(|line| command::user(report, line)).or(command.user);
     Some(Probe::Script(Script {
         command: Command { argv: command.argv, user, timeout },
         sets_weight: section.has("misc_dynamic"),

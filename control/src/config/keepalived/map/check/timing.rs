@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::super::report::Report;
 use super::super::section::Section;
 use super::super::value::{self, LONGEST};
+use crate::config::resolve::MOST_RESULTS;
 use crate::model::Timing;
 
 /// keepalived: KEEPALIVED_DEFAULT_DELAY, check_data.h.
@@ -55,15 +56,15 @@ impl Inherited {
     pub(in super::super) fn narrowed(&self, report: &mut Report, section: &Section<'_>) -> Inherited {
         let mut timer = |name, least| {
             let line = section.last(name)?;
-            value::timer(report, line.word(0)?, line.path(), least..=LONGEST)
+            value::duration(report, line.word(0)?, line.path(), least..=LONGEST)
         };
         let delay_loop = timer("delay_loop", SHORTEST_INTERVAL).or(self.delay_loop);
         let before_retry = timer("delay_before_retry", Duration::ZERO).or(self.before_retry);
         let warmup = timer("warmup", Duration::ZERO).or(self.warmup);
         let connect_timeout = timer("connect_timeout", SHORTEST_TIMEOUT).or(self.connect_timeout);
         let retry = section.last("retry").and_then(|line| {
-            // One try more than retries, in 32 bits.
-            value::number(report, line.word(0)?, line.path(), 0..=u32::MAX - 1)
+            // Of results in a row there is one more.
+            value::number(report, line.word(0)?, line.path(), 0..=MOST_RESULTS - 1)
         });
         let host =
             section.last("virtualhost").and_then(|line| value::token(report, line.word(0)?, line.path()));
@@ -84,7 +85,7 @@ impl Inherited {
     pub(super) fn with_timeout(&self, report: &mut Report, section: &Section<'_>) -> Inherited {
         let own = section
             .last("connect_timeout")
-            .and_then(|line| value::timer(report, line.word(0)?, line.path(), SHORTEST_TIMEOUT..=LONGEST));
+            .and_then(|line| value::duration(report, line.word(0)?, line.path(), SHORTEST_TIMEOUT..=LONGEST));
         Inherited { connect_timeout: own.or(self.connect_timeout), ..self.clone() }
     }
 

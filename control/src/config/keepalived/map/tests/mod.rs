@@ -1,4 +1,5 @@
-//! Whole files: the set-ups that people run, every keyword of the table, and lines thrown together.
+//! Whole files: the set-ups that people run, every keyword of the table, and lines thrown together. Each model that
+//! comes out is written in the native format and read again, which must give the same.
 
 mod checks;
 mod invariants;
@@ -9,7 +10,14 @@ use crate::config::{Faults, Loaded};
 
 /// What a file means.
 fn mapped(text: &str) -> Result<Loaded, Faults> {
-    crate::config::parse("k.conf", text)
+    let outcome = crate::config::parse("k.conf", text);
+    if let Ok(Loaded { model, .. }) = &outcome {
+        let native = crate::config::to_toml(model);
+        let again = crate::config::parse("native.toml", &native);
+        let again = again.unwrap_or_else(|faults| panic!("{faults}\n{native}\n{text}"));
+        assert_eq!(again.model, *model, "{native}\n{text}");
+    }
+    outcome
 }
 
 /// What a good file means.

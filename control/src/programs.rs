@@ -1,0 +1,180 @@
+//! Where the programs of a configuration meet the machine: at the start and at each reload all are looked at, so that one
+//! that would be refused is known before it is needed.
+//!
+//! *Invariants*
+//! - a health check whose program is refused is an error: its real servers would be down for a reason that has nothing to
+//!   do with them. Whoever is only told is no reason not to forward: a warning;
+//! - a program is complained of once, where it is named first, however many real servers have it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::config::{Faults, Loaded, Place};
+use crate::model::{Command, Hooks, Model, Probe, Scripts, User};
+use crate::script::{self, Refused};
+
+/// How long that may take. It takes longer only if the user database hangs, or a file system.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Looks at all programs. What the operator should know, though it is no reason not to start, are warnings.
+///
+/// # Errors
+/// Every program of a health check that is refused, with all warnings.
+pub async fn examine(loaded: &Loaded) -> Result<Faults, Faults> {
+    let uses = uses(&loaded.model);
+    if uses.is_empty() {
+        return Ok(Faults::default());
+    }
+    let rules = loaded.model.scripts.clone();
+    let faults: Faults = match script::apart(LIMIT, move || findings(uses, &rules)).await {
+        Ok(Ok(findings)) => findings.into_iter().map(|finding| finding.fault(loaded)).collect(),
+        _ => {
+            let message = format!("the programs could not be looked at within {LIMIT:?}");
+            let help = "the user database of this machine (/etc/nsswitch.conf), or a file system on the way to \
+                        them, does not answer; they are looked at again when they are to be run";
+            loaded.locations.warning(&Place::Director, message, help).into()
+        }
+    };
+    if faults.has_errors() { Err(faults) } else { Ok(faults) }
+}
+
+/// A program, where it is named first, and what it is for.
+struct Use {
+    command: Command,
+    place: Place,
+    purpose: Purpose,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Purpose {
+    Check,
+    /// It is told of something, once or by a pipe.
+    News,
+}
+
+/// Something to say about a program.
+struct Finding {
+    place: Place,
+    purpose: Purpose,
+    what: Result<String, Refused>,
+}
+
+/// All programs of a model, each once for each purpose.
+fn uses(model: &Model) -> Vec<Use> {
+    let (mut seen, mut uses) = (HashSet::new(), Vec::new());
+    let mut add = |command: &Command, place: Place, purpose: Purpose| {
+        let program: (Option<String>, Option<User>) = (command.argv.first().cloned(), command.user.clone());
+        if seen.insert((program, purpose)) {
+            uses.push(Use { command: command.clone(), place, purpose });
+        }
+    };
+    for command in model.notify.pipes.iter().filter_map(|pipe| pipe.reader.as_ref()) {
+        add(command, Place::Director, Purpose::News);
+    }
+    for service in &model.services {
+        let commands = |hooks: &Hooks| [hooks.up.clone(), hooks.down.clone()].into_iter().flatten();
+        for command in commands(&service.quorum.hooks) {
+            add(&command, Place::Service(service.key), Purpose::News);
+        }
+        for real in &service.reals {
+            for check in &real.checks {
+                if let Probe::Script(script) = &check.probe {
+                    add(&script.command, Place::Check(service.key), Purpose::Check);
+                }
+            }
+            for command in commands(&real.hooks) {
+                add(&command, Place::Real(service.key, real.address), Purpose::News);
+            }
+        }
+    }
+    uses
+}
+
+fn findings(uses: Vec<Use>, rules: &Scripts) -> Vec<Finding> {
+    let find = |Use { command, place, purpose }| {
+        let what = match script::prepare(&command, rules) {
+            Ok(program) => Ok(program.warning()?.to_owned()),
+            Err(refused) => Err(refused),
+        };
+        Some(Finding { place, purpose, what })
+    };
+    uses.into_iter().filter_map(find).collect()
+}
+
+impl Finding {
+    fn fault(self, loaded: &Loaded) -> crate::config::Fault {
+        let Finding { place, purpose, what } = self;
+        match (what, purpose) {
+            (Err(refused), Purpose::Check) => {
+                let help = "correct that, or take the check out: it would never succeed";
+                loaded.locations.error(&place, refused.to_string(), help)
+            }
+            (Err(refused), Purpose::News) => {
+                let help = "it will not be run as long as that is so";
+                loaded.locations.warning(&place, refused.to_string(), help)
+            }
+            (Ok(warning), _) => {
+                let help = "make all of its path root's alone, or name another user: script_user";
+                loaded.locations.warning(&place, warning, help)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(check: &str, hook: &str) -> Loaded {
+        let real = |n| {
+            format!(
+                "real_server 192.0.2.{n} 80 {{\nnotify_up \"{hook} {n}\"\nMISC_CHECK {{\nmisc_path \"{check} {n}\"\n}}\n}}\n"
+            )
+        };
+        let text = format!(
+            "global_defs {{\nscript_user root\nenable_script_security\n}}\nvirtual_server 192.0.2.10 80 {{\n\
+             lb_algo rr\nlb_kind DR\nprotocol TCP\nquorum_up \"{hook} q\"\n{}{}}}\n",
+            real(21),
+            real(22)
+        );
+        crate::config::parse("k.conf", &text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_can_be_run_is_not_spoken_of() {
+        assert_eq!(examine(&loaded("/bin/true", "/bin/true")).await, Ok(Faults::default()));
+    }
+
+    #[tokio::test]
+    async fn a_check_that_is_refused_is_an_error_once() {
+        let faults = examine(&loaded("/nowhere/check", "/bin/true")).await.unwrap_err();
+        assert_eq!(faults.summary(), "1 error");
+        let said = faults.to_string();
+        assert!(said.contains("script /nowhere/check refused: /nowhere does not exist"), "{said}");
+        assert!(said.starts_with("k.conf:"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_hook_that_is_refused_is_a_warning_once() {
+        let faults = examine(&loaded("/bin/true", "/nowhere/hook")).await.unwrap();
+        assert_eq!(faults.summary(), "1 warning");
+        assert!(faults.to_string().contains("service.vip: script /nowhere/hook refused"), "{faults}");
+        let faults = examine(&loaded("/nowhere/both", "/nowhere/both")).await.unwrap_err();
+        assert_eq!(faults.summary(), "1 error, 1 warning");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_others_can_change_is_warned_of_where_nothing_forbids_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("check");
+        std::fs::write(&path, "#!/bin/sh\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let mut loaded = loaded(path.to_str().unwrap(), "/bin/true");
+        assert_eq!(examine(&loaded).await.unwrap_err().summary(), "1 error");
+        loaded.model.scripts.security = false;
+        let faults = examine(&loaded).await.unwrap();
+        assert_eq!(faults.summary(), "1 warning");
+        assert!(faults.to_string().contains("writable by everybody (mode 0777)"), "{faults}");
+    }
+}
