@@ -81,7 +81,8 @@ fn two_directors_with_persistence_a_sorry_server_and_requests_as_checks() {
     let check = HealthCheck { timing: timing(6, 3, 3, 3), ..check(http("/", None)) };
     let reals =
         [11, 12].map(|last| RealServer { checks: vec![check.clone()], inhibit: true, ..server(last) });
-    let sorry = RealServer { hooks: Hooks::default(), ..server(14) };
+    let reals = reals.map(|real| RealServer { hooks: Hooks { mail: true, ..Hooks::default() }, ..real });
+    let sorry = server(14);
     let expected = VirtualService {
         scheduler: Scheduler::Rr,
         persistence: Some(Persistence { timeout: Duration::from_secs(50), prefix: 32 }),
@@ -225,7 +226,7 @@ fn server(last: u8) -> RealServer {
         mtu: None,
         checks: Vec::new(),
         inhibit: false,
-        hooks: Hooks { mail: true, ..Hooks::default() },
+        hooks: Hooks::default(),
     }
 }
 
