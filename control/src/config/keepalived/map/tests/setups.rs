@@ -154,6 +154,40 @@ fn vrrp_alone_between_two_directors() {
 }
 
 #[test]
+fn mail_that_nobody_gets_is_not_asked_for_and_told_once() {
+    let file = |globals: &str| {
+        let real = |last| format!("real_server 198.18.0.{last} 80 {{\nsmtp_alert\n}}\n");
+        let reals = real(11) + &real(12);
+        format!(
+            "{globals}virtual_server {WEB} 80 {{\nlb_kind DR\nprotocol TCP\nsmtp_alert\n{reals}}}\n\
+             virtual_server {WEB} 81 {{\nlb_kind DR\nprotocol TCP\nreal_server 198.18.0.11 81 {{\nsmtp_alert off\n}}\n}}\n"
+        )
+    };
+    let asked = |globals: &str| {
+        let loaded = good(&file(globals));
+        let services = loaded.model.services.iter();
+        let mail: Vec<bool> = services
+            .flat_map(|service| {
+                let reals = service.reals.iter().map(|real| real.hooks.mail);
+                [service.quorum.hooks.mail].into_iter().chain(reals).collect::<Vec<_>>()
+            })
+            .collect();
+        (mail, said(&Ok(loaded)))
+    };
+    let nobody = vec![false; 5];
+    let (mail, told) = asked("");
+    assert_eq!(mail, nobody);
+    assert_eq!(told, ["warning: no mail is sent: there is no smtp_server and no notification_email"]);
+    let (mail, told) = asked("global_defs {\nsmtp_server 198.18.0.25\n}\n");
+    assert_eq!(mail, nobody);
+    assert_eq!(told, ["warning: no mail is sent: there is no notification_email"]);
+    let (mail, told) =
+        asked("global_defs {\nsmtp_server 198.18.0.25\nnotification_email {\nops@example.com\n}\n}\n");
+    assert_eq!(mail, [true, true, true, false, false]);
+    assert_eq!(told, [""; 0]);
+}
+
+#[test]
 fn a_block_with_a_slip_in_its_name_is_one_error_and_the_rest_is_read() {
     let text = format!(
         "{VI_1}virtusl_server {WEB} 80 {{\ndelay_loop 6\nlvs_sched rr\nreal_server 198.18.0.11 80 {{\nnonsense\n}}\n}}\n\
