@@ -1,15 +1,20 @@
-//! What a configuration means: valid by construction, free of spelling. `config::resolve` is the only
-//! producer; `compile` and the health runner are its consumers.
+//! What a configuration means: valid by construction, free of spelling. `config` is the only producer, from the native
+//! format and from others; `compile` and the health runner are its consumers. Whatever a file of another format means,
+//! the native one can say: `parse(to_toml(model)) == model`.
 //!
-//! *Invariants* (checked by `config::resolve`, relied on everywhere):
+//! *Invariants* (checked by `config`, relied on everywhere):
 //! - a (VIP, protocol, ports) occurs once; ranges of ports of one VIP and protocol do not overlap, but for single
 //!   ports in a range and anything in "any"; a real server occurs once in a service;
 //! - a service has one address family; a real server is never one of the VIPs; no address is link-local or
 //!   IPv4-mapped;
 //! - `interfaces` has no duplicates and is not empty, unless `auto_interfaces` fills it at the survey; the interface
 //!   of a real server is one of them;
-//! - a check's rise and fall are at least 1, its port is not 0 if its probe has one;
-//! - a quorum is at least 1 and at most the sum of the weights;
+//! - a check's rise and fall are at least 1, its port is not 0 if its probe has one; a script has one limit of time: that
+//!   of its command, if it has one, is the check's;
+//! - a quorum is at least 1 and at most the sum of the weights, or 1 if that is 0; its hysteresis is less than it;
+//! - a sorry server is none of the real servers of its service;
+//! - hooks send mail only where there is a mail server;
+//! - times are whole milliseconds;
 //! - one-packet scheduling is for UDP and without persistence, passive health for TCP;
 //! - a lower threshold is at most the upper one, and 0 if that is 0.
 

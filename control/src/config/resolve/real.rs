@@ -34,14 +34,14 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Whether mail is sent, and that there is a server for it.
+    /// Whether mail is sent: there is a server for it, and nobody says otherwise.
     pub(super) fn mail(&self, report: &mut Report, typed: Option<&Spanned<bool>>, path: &str) -> bool {
         let Some(typed) = typed else { return self.mails };
         if *typed.get_ref() && !self.mails {
             let help = "add [notify.mail] with a server and recipients; until then no mail is sent";
             report.warning(typed.span(), path, "there is no mail server", help);
         }
-        *typed.get_ref()
+        *typed.get_ref() && self.mails
     }
 }
 

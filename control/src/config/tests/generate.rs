@@ -33,6 +33,10 @@ pub(super) fn model() -> impl Strategy<Value = Model> {
                     real.interface = real.interface.take().and(first);
                     real.mac = real.mac.filter(|_| real.interface.is_some());
                 }
+                let hooks = service.reals.iter_mut().map(|real| &mut real.hooks);
+                for hooks in hooks.chain([&mut service.quorum.hooks]) {
+                    hooks.mail &= notify.mail.is_some();
+                }
                 service
             })
             .collect();

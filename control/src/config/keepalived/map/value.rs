@@ -206,7 +206,7 @@ fn nearest_millisecond(time: Duration) -> Duration {
 fn seconds(time: Duration) -> String {
     match time.subsec_micros() {
         0 => time.as_secs().to_string(),
-        _ => spell(time),
+        _ => time.as_secs_f64().to_string(),
     }
 }
 

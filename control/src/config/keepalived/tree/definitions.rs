@@ -23,7 +23,7 @@ pub(super) struct Definitions {
     random: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Value {
     /// What takes the place of the name.
     text: String,
@@ -88,7 +88,7 @@ impl Definitions {
             at = start + 1;
             let Some(usage) = Usage::at(text, start) else { continue };
             let value = self.value(&usage, directory).map_err(|message| (start..usage.end, message))?;
-            let Some((value, more)) = value else { continue };
+            let Some(Value { text: value, lines: more }) = value else { continue };
             // Several lines have their place only at the end of one.
             if !more.is_empty() && usage.end < text.len() {
                 continue;
@@ -109,10 +109,10 @@ impl Definitions {
         Ok(Some(Expanded { line: new, lines }))
     }
 
-    fn value(&mut self, usage: &Usage, directory: &Path) -> Result<Option<(String, Arc<[Line]>)>, String> {
+    fn value(&mut self, usage: &Usage, directory: &Path) -> Result<Option<Value>, String> {
         let Usage { name, parameters, .. } = usage;
         if let (Some(value), true) = (self.values.get(*name), parameters.is_empty()) {
-            return Ok(Some((value.text.clone(), value.lines.clone())));
+            return Ok(Some(value.clone()));
         }
         let text = match (*name, parameters.as_slice()) {
             ("_PWD", []) => directory.display().to_string(),
@@ -128,7 +128,7 @@ impl Definitions {
             ("_RANDOM", bounds) if bounds.len() <= 2 => self.random(bounds)?.to_string(),
             _ => return Ok(None),
         };
-        Ok(Some((text, Arc::new([]))))
+        Ok(Some(Value { text, lines: Arc::new([]) }))
     }
 
     /// A number in `MIN MAX`.

@@ -18,6 +18,7 @@ pub(super) fn check(model: &Model) -> Result<(), String> {
         for server in servers {
             must(!vips.contains(&server.address), "a real server that is a VIP")?;
             must(server.address.is_ipv4() == service.key.vip.is_ipv4(), "two families in a service")?;
+            must(!server.hooks.mail || model.notify.mail.is_some(), "mail without a mail server")?;
             let thresholds = server.thresholds;
             must(thresholds.lower <= thresholds.upper, "thresholds upside down")?;
             for check in &server.checks {
@@ -26,6 +27,9 @@ pub(super) fn check(model: &Model) -> Result<(), String> {
         }
         let addresses: HashSet<_> = service.reals.iter().map(|real| real.address).collect();
         must(addresses.len() == service.reals.len(), "a real server twice")?;
+        must(!service.quorum.hooks.mail || model.notify.mail.is_some(), "mail without a mail server")?;
+        let sorry = service.quorum.sorry.as_ref().map(|sorry| sorry.server.address);
+        must(!sorry.is_some_and(|sorry| addresses.contains(&sorry)), "a sorry server that is a real server")?;
         of_service(service)?;
     }
     Ok(())
@@ -50,13 +54,20 @@ fn of_check(check: &HealthCheck) -> Result<(), String> {
         check.probe.has_port() == (check.target.port != 0),
         "a port where there is none, or none where there is one",
     )?;
+    let timing = &check.timing;
+    let times = [Some(timing.interval), Some(timing.timeout), timing.retry, timing.warmup];
+    let whole = times.iter().flatten().all(|time| time.subsec_nanos() % 1_000_000 == 0);
+    must(whole, "a time that is not whole milliseconds")?;
     match &check.probe {
         Probe::Http(http) => {
             must(!http.requests.is_empty(), "no request")?;
             must(http.requests.iter().all(|request| request.path.starts_with('/')), "a path without /")?;
             must(http.requests.iter().all(|request| !request.status.is_empty()), "no good status")
         }
-        Probe::Script(script) => must(!script.command.argv.is_empty(), "no program"),
+        Probe::Script(script) => {
+            must(!script.command.argv.is_empty(), "no program")?;
+            must(script.command.timeout.is_none_or(|limit| limit == timing.timeout), "two limits of time")
+        }
         Probe::Udp(udp) => must(udp.reply.is_none_or(|(least, most)| least <= most), "no such length"),
         _ => Ok(()),
     }

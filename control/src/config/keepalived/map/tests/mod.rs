@@ -2,6 +2,7 @@
 //! comes out is written in the native format and read again, which must give the same.
 
 mod checks;
+mod document;
 mod invariants;
 mod setups;
 mod table;

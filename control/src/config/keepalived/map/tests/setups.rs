@@ -81,7 +81,8 @@ fn two_directors_with_persistence_a_sorry_server_and_requests_as_checks() {
     let check = HealthCheck { timing: timing(6, 3, 3, 3), ..check(http("/", None)) };
     let reals =
         [11, 12].map(|last| RealServer { checks: vec![check.clone()], inhibit: true, ..server(last) });
-    let sorry = RealServer { hooks: Hooks::default(), ..server(14) };
+    let reals = reals.map(|real| RealServer { hooks: Hooks { mail: true, ..Hooks::default() }, ..real });
+    let sorry = server(14);
     let expected = VirtualService {
         scheduler: Scheduler::Rr,
         persistence: Some(Persistence { timeout: Duration::from_secs(50), prefix: 32 }),
@@ -150,6 +151,40 @@ fn vrrp_alone_between_two_directors() {
     );
     let scripts = Scripts { security: true, user: None };
     assert_eq!(loaded.model, Model { scripts, ..model(Vec::new()) });
+}
+
+#[test]
+fn mail_that_nobody_gets_is_not_asked_for_and_told_once() {
+    let file = |globals: &str| {
+        let real = |last| format!("real_server 198.18.0.{last} 80 {{\nsmtp_alert\n}}\n");
+        let reals = real(11) + &real(12);
+        format!(
+            "{globals}virtual_server {WEB} 80 {{\nlb_kind DR\nprotocol TCP\nsmtp_alert\n{reals}}}\n\
+             virtual_server {WEB} 81 {{\nlb_kind DR\nprotocol TCP\nreal_server 198.18.0.11 81 {{\nsmtp_alert off\n}}\n}}\n"
+        )
+    };
+    let asked = |globals: &str| {
+        let loaded = good(&file(globals));
+        let services = loaded.model.services.iter();
+        let mail: Vec<bool> = services
+            .flat_map(|service| {
+                let reals = service.reals.iter().map(|real| real.hooks.mail);
+                [service.quorum.hooks.mail].into_iter().chain(reals).collect::<Vec<_>>()
+            })
+            .collect();
+        (mail, said(&Ok(loaded)))
+    };
+    let nobody = vec![false; 5];
+    let (mail, told) = asked("");
+    assert_eq!(mail, nobody);
+    assert_eq!(told, ["warning: no mail is sent: there is no smtp_server and no notification_email"]);
+    let (mail, told) = asked("global_defs {\nsmtp_server 198.18.0.25\n}\n");
+    assert_eq!(mail, nobody);
+    assert_eq!(told, ["warning: no mail is sent: there is no notification_email"]);
+    let (mail, told) =
+        asked("global_defs {\nsmtp_server 198.18.0.25\nnotification_email {\nops@example.com\n}\n}\n");
+    assert_eq!(mail, [true, true, true, false, false]);
+    assert_eq!(told, [""; 0]);
 }
 
 #[test]
@@ -225,7 +260,7 @@ fn server(last: u8) -> RealServer {
         mtu: None,
         checks: Vec::new(),
         inhibit: false,
-        hooks: Hooks { mail: true, ..Hooks::default() },
+        hooks: Hooks::default(),
     }
 }
 
