@@ -274,8 +274,9 @@ fn mail_has_keepalived_s_words() {
 fn a_mail_server_that_is_not_found_or_never_answers_holds_up_nobody() {
     let lab = Lab::builder().build();
     let mut servers = WebServer::on_all(&lab);
-    // Whoever has this address hears nothing.
-    lab.director(0).ip("neigh add 192.0.2.99 lladdr 02:00:00:00:00:99 dev eth0\n");
+    // Whoever has this address hears nothing, and leads to the machine's resolver.
+    lab.director(0)
+        .ip("neigh add 192.0.2.99 lladdr 02:00:00:00:00:99 dev eth0\nroute replace default via 192.0.2.99\n");
     let published = seed::text("1-lvs-keepalived-dsr/lb1.keepalived.conf", &[]);
     let (global, _) = published.split_once("\nvrrp_instance").expect("global_defs comes first");
     assert!(global.contains("smtp_server mail.example.com"), "{global}");
