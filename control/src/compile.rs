@@ -205,7 +205,8 @@ impl Inputs<'_> {
             self.health.weight(&CheckKey { address: real.address, check: check.clone() })
         });
         let weight = weights.fold(i64::from(real.weight), |weight, said| match said {
-            Weight::Set(weight) => i64::from(weight),
+            // As a difference to the configured one, so that the order of the checks does not matter.
+            Weight::Set(said) => weight + i64::from(said) - i64::from(real.weight),
             Weight::Add(more) => weight + i64::from(more),
         });
         u16::try_from(weight.max(0)).unwrap_or(u16::MAX)

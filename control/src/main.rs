@@ -120,10 +120,7 @@ fn run(options: Options) -> anyhow::Result<()> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the control thread cannot be set up")?;
+    let runtime = runtime()?;
     let done = runtime.block_on(supervisor::run(&options));
     // A look-up that hangs in the C library keeps a thread, and nobody waits for it.
     runtime.shutdown_background();
@@ -136,11 +133,20 @@ fn run(options: Options) -> anyhow::Result<()> {
     })
 }
 
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().context("the control thread cannot be set up")
+}
+
 fn check(file: &std::path::Path, reading: &config::Options) -> anyhow::Result<()> {
     let color = std::io::stderr().is_terminal();
     match config::load_with(file, reading) {
         Ok(loaded) => {
             complain(&loaded.warnings.render(color));
+            let runtime = runtime()?;
+            complain(&runtime.block_on(shunt::programs::foresee(&loaded)).render(color));
+            // A user database that hangs holds nobody up.
+            runtime.shutdown_background();
             let reals: usize = loaded.model.services.iter().map(|service| service.reals.len()).sum();
             let services = config::counted(loaded.model.services.len(), "service");
             let reals = config::counted(reals, "real server");

@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::config::{Faults, Loaded, Place};
+use crate::config::{Fault, Faults, Loaded, Place, Severity};
 use crate::model::{Command, Hooks, Model, Probe, Scripts, User};
 use crate::script::{self, Refused};
 
@@ -36,6 +36,20 @@ pub async fn examine(loaded: &Loaded) -> Result<Faults, Faults> {
         }
     };
     if faults.has_errors() { Err(faults) } else { Ok(faults) }
+}
+
+/// As [`examine`], for a configuration that is only checked: it may be meant for another machine, so that nothing is an
+/// error.
+pub async fn foresee(loaded: &Loaded) -> Faults {
+    let foreseen = examine(loaded).await.unwrap_or_else(|faults| faults).into_iter();
+    let warning = |mut fault: Fault| {
+        if fault.severity == Severity::Error {
+            fault.severity = Severity::Warning;
+            fault.message += " (shunt run refuses that here)";
+        }
+        fault
+    };
+    foreseen.map(warning).collect()
 }
 
 /// A program, where it is named first, and what it is for.

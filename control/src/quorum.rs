@@ -76,6 +76,7 @@ fn judge(service: &VirtualService, alive: Alive, was: Option<bool>) -> Option<bo
     let quorum = &service.quorum;
     let (needed, hysteresis) = (u64::from(quorum.needed), u64::from(quorum.hysteresis));
     match was {
+        Some(true) if alive.is_waiting => Some(true),
         Some(true) => Some(alive.weight > 0 && alive.weight >= needed.saturating_sub(hysteresis)),
         _ if alive.weight >= needed + hysteresis => Some(true),
         None if alive.is_waiting => None,
@@ -155,6 +156,15 @@ mod tests {
         assert_eq!(quorums.follow(&model, waiting), []);
         assert!(!quorums.is_lost(&model.services[0].key));
         assert_eq!(said(&mut quorums, &model, 0).map(|(gained, _)| gained), Some(false));
+    }
+
+    #[test]
+    fn new_real_servers_in_the_place_of_old_ones_lose_nothing() {
+        let (model, mut quorums) = (model(1, 0), Quorums::default());
+        assert_eq!(said(&mut quorums, &model, 2).map(|(gained, _)| gained), Some(true));
+        // Their MAC addresses are asked for.
+        assert_eq!(quorums.follow(&model, |_| Alive { weight: 0, is_waiting: true }), []);
+        assert_eq!(said(&mut quorums, &model, 2), None);
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::model::{RealServer, ServiceKey, VirtualService};
 use crate::neighbor::{self, NeighborView, NeighborWatch};
 use crate::netlink::Netlink;
 use crate::news::{self, Standings};
-use crate::notify::Notifier;
+use crate::notify::{News, Notifier};
 use crate::programs;
 use crate::quorum::{self, Quorums};
 use crate::setup::{describe, needs_restart, setup};
@@ -137,6 +137,8 @@ struct Supervisor {
     /// How each real server stood when it was last said.
     said: Standings,
     notifier: Notifier,
+    /// News that nobody has been told yet: a reload that fails has none.
+    untold: Vec<News>,
     passive: PassiveHealth,
     quorums: Quorums,
     slow_start: SlowStart,
@@ -187,6 +189,7 @@ impl Supervisor {
             plane,
             said: Standings::new(),
             notifier,
+            untold: Vec::new(),
             passive: PassiveHealth::default(),
             quorums: Quorums::default(),
             slow_start: SlowStart::default(),
@@ -196,6 +199,7 @@ impl Supervisor {
             supervisor.stop().await;
             return Err(error);
         }
+        supervisor.tell();
         Ok((supervisor, events))
     }
 
@@ -216,7 +220,7 @@ impl Supervisor {
             let stays = |vip: &Vip| wanted.contains(vip);
             self.claim(&held.into_iter().map(|(vip, _)| vip).filter(stays).collect::<Vec<_>>()).await?;
         }
-        self.publish()?;
+        self.make_current()?;
         self.claim(&wanted).await
     }
 
@@ -350,8 +354,21 @@ impl Supervisor {
         }
     }
 
-    /// Compiles what is known now and makes it current; says which real servers came and went.
+    /// Compiles what is known now, makes it current, and tells who came and went.
     fn publish(&mut self) -> Result<(), Error> {
+        self.make_current()?;
+        self.tell();
+        Ok(())
+    }
+
+    fn tell(&mut self) {
+        for news in self.untold.drain(..) {
+            self.notifier.tell(news);
+        }
+    }
+
+    /// Compiles what is known now and makes it current; says which real servers came and went.
+    fn make_current(&mut self) -> Result<(), Error> {
         self.follow_ways();
         let views = self.views();
         let inputs = self.inputs(&views);
@@ -386,10 +403,8 @@ impl Supervisor {
             self.say_quorum(change);
         }
         let model = &self.loaded.model;
-        let reals = news::of_reals(model, &self.said, &standings);
-        for news in reals.into_iter().chain(news::of_quorums(model, &changes, self.is_ready)) {
-            self.notifier.tell(news);
-        }
+        self.untold.extend(news::of_reals(model, &self.said, &standings));
+        self.untold.extend(news::of_quorums(model, &changes, self.is_ready));
         self.said = standings;
         Ok(())
     }
@@ -497,16 +512,20 @@ impl Supervisor {
         let before = self.said.clone();
         let (old_loaded, old_survey) =
             (std::mem::replace(&mut self.loaded, loaded), std::mem::replace(&mut self.survey, survey));
+        let standings = (self.quorums.clone(), self.slow_start.clone());
         if let Err(error) = self.adopt().await {
             (self.loaded, self.survey) = (old_loaded, old_survey);
+            // As if nothing had been: nobody is told, and who was up is up.
+            self.untold.clear();
+            self.said = before;
+            (self.quorums, self.slow_start) = standings;
             if let Err(again) = self.adopt().await {
                 tracing::error!("going back to the running configuration: {again}");
             }
             return refused(error.to_string());
         }
-        for news in news::of_removed(&old_loaded.model, &self.loaded.model, &before) {
-            self.notifier.tell(news);
-        }
+        self.untold.extend(news::of_removed(&old_loaded.model, &self.loaded.model, &before));
+        self.tell();
         let done = format!("generation {} in force", self.plane.state().generation());
         tracing::info!("reloaded: {done}");
         Ok(done)
