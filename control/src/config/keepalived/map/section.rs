@@ -226,6 +226,12 @@ fn unknown(report: &mut Report, statement: &Statement, block: Block, path: &str)
             message += &format!(" - did you mean {}?", named(meant.name));
             format!("write it like this: {}", meant.line())
         }
+        (None, []) if typed.starts_with('$') => match statement.arguments.first() {
+            Some(word) if word.text.starts_with('=') => {
+                format!("a definition has no blank before its `=`: {typed}=...")
+            }
+            _ => format!("{typed} is not defined; a definition is a line above: {typed}=..."),
+        },
         (None, []) => "keepalived.conf(5) lists the keywords; take it out if nothing needs it".to_owned(),
         (None, homes) => {
             format!("it belongs into {}: check the braces before it", homes.join(" or "))
