@@ -61,7 +61,7 @@ impl Answers<'_> {
                 return self.segment(from, port, acknowledged, flags);
             }
             Seen::Echo { from, sequence, .. } => self.reply(from, sequence),
-            Seen::Error { from, to, tcp: true, sequence, error, .. } if sequence == self.sequence => {
+            Seen::Error { to, tcp: true, sequence, error, .. } if sequence == self.sequence => {
                 self.error_about_syn(to, error);
             }
             Seen::Error { from, to, tcp: false, sequence, error, .. } => {
