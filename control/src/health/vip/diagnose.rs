@@ -37,6 +37,17 @@ pub(super) struct Evidence {
     pub(super) claims_vip: bool,
     /// Who says that the real server's own address is there.
     pub(super) mac: Option<[u8; 6]>,
+    /// Long echoes, and they alone, were lost in the round before too.
+    pub(super) lost_long_before: bool,
+}
+
+impl Evidence {
+    /// Whether short echoes come back and long ones do not, and nobody says why.
+    pub(super) fn loses_long(&self) -> bool {
+        self.service_at_vip == Reply::Good
+            && self.echo_at_vip == Reply::Good
+            && self.full_echo_at_vip == Some(Reply::Silent)
+    }
 }
 
 /// What a round says of a real server.
@@ -55,9 +66,9 @@ pub(super) enum Finding {
 pub(super) fn diagnose(evidence: &Evidence, mac: [u8; 6], full: u16, echo_only: bool) -> Finding {
     let answers_arp = || evidence.claims_vip.then_some(Fault::AnswersArp);
     if evidence.service_at_vip == Reply::Good {
-        let narrow = evidence.echo_at_vip == Reply::Good
-            && evidence.full_echo_at_vip.as_ref().is_some_and(|reply| *reply != Reply::Good)
-            || evidence.full_echo_at_vip == Some(Reply::Rejected);
+        // Silence is weak: a long echo, three times, is lost sooner than a short one. Said aloud it is certain.
+        let narrow = evidence.full_echo_at_vip == Some(Reply::Rejected)
+            || evidence.loses_long() && evidence.lost_long_before;
         return match narrow {
             true => Finding::Fails(Fault::MtuTooSmall { size: full }),
             false => Finding::Serves(answers_arp()),
@@ -127,14 +138,29 @@ mod tests {
             ),
             ("no echo at all", Evidence { full_echo_at_vip: Some(Silent), ..well() }, Finding::Serves(None)),
             (
-                "only short echoes",
+                "only short echoes, once",
                 Evidence { full_echo_at_vip: Some(Silent), echo_at_vip: Good, ..well() },
+                Finding::Serves(None),
+            ),
+            (
+                "only short echoes, again",
+                Evidence {
+                    full_echo_at_vip: Some(Silent),
+                    echo_at_vip: Good,
+                    lost_long_before: true,
+                    ..well()
+                },
                 fails(Fault::MtuTooSmall { size: 1500 }),
             ),
             (
                 "somebody says that it is too long",
                 Evidence { full_echo_at_vip: Some(Rejected), ..well() },
                 fails(Fault::MtuTooSmall { size: 1500 }),
+            ),
+            (
+                "long echoes were lost, and are no more",
+                Evidence { echo_at_vip: Good, lost_long_before: true, ..well() },
+                Finding::Serves(None),
             ),
             (
                 "long echoes were not asked for",

@@ -155,7 +155,7 @@ impl Fault {
                 )
             }
             Fault::MtuTooSmall { .. } => format!(
-                "run there: ip link show (mtu); and if that is meant, say `mtu` for {real} in shunt's configuration"
+                "run there: ip link show (mtu); and if that is meant, say `mtu` for {real} in shunt's configuration; a firewall that drops long pings looks the same: then say `vip_check = \"report\"`"
             ),
             Fault::MacChanged { .. } => {
                 format!(
@@ -193,6 +193,7 @@ mod tests {
         let at = place("192.0.2.10", "192.0.2.21");
         assert_eq!(Fault::VipMissing.words(at), "192.0.2.21 does not have 192.0.2.10");
         assert_eq!(Fault::VipMissing.remedy(at), "run there: ip addr add 192.0.2.10/32 dev lo");
+        assert!(Fault::MtuTooSmall { size: 1500 }.remedy(at).ends_with("`vip_check = \"report\"`"));
         assert!(Fault::PortClosedOnVip.remedy(at).ends_with("ss -ltn 'sport = :80'"));
         let at = place("2001:db8::10", "2001:db8::21");
         assert_eq!(Fault::VipMissing.remedy(at), "run there: ip addr add 2001:db8::10/128 dev lo");

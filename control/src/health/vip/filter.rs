@@ -248,8 +248,8 @@ mod tests {
                 error(unreachable, &syn(40_000)),
                 error(unreachable, &echo(own, vip, 65_000, 1, 0)),
                 error(unreachable, &echo(own, vip, 7, 1, 0)),
-                error(parameter, &complaint(own, vip, 65_000)),
-                error(parameter, &complaint(own, vip, 7)),
+                error(parameter, &complaint(own, vip, 65_000, 0)),
+                error(parameter, &complaint(own, vip, 7, 0)),
                 packet(vip, &echo(vip, own, 61_000, 1, 0)),
             ];
             assert_eq!(heard(&frames), [0, 2, 4, 6], "{vip}");

@@ -19,7 +19,7 @@ use smoltcp::wire::{HardwareAddress, IpCidr};
 use super::diagnose::Reply;
 use super::packet::TCP_HOPS;
 use super::seen::Seen;
-use super::wire::Inbox;
+use super::wire::{Inbox, KEPT};
 use crate::model::{Http, HttpVersion};
 
 /// Most that is read of an answer, and the window that is offered.
@@ -121,11 +121,11 @@ pub(super) async fn ask(
         }
         let wait = interface.poll_delay(now, &sockets).map_or(left, |delay| left.min(delay.into()));
         if let Ok(Seen::Tcp { packet, .. }) = tokio::time::timeout(wait, inbox.next()).await {
-            link.received.push_back(packet);
+            link.take(packet);
         }
-        while let Some(seen) = inbox.ready() {
+        for seen in inbox.ready() {
             if let Seen::Tcp { packet, .. } = seen {
-                link.received.push_back(packet);
+                link.take(packet);
             }
         }
     };
@@ -157,7 +157,7 @@ fn judge(line: &[u8], is_over: bool, request: &Request) -> Option<Reply> {
     })
 }
 
-/// The link of a connection: packets that came, and packets to send.
+/// The link of a connection: packets that came, [`KEPT`] at most, and packets to send.
 #[derive(Default)]
 struct Link {
     received: VecDeque<Vec<u8>>,
@@ -165,6 +165,13 @@ struct Link {
 }
 
 impl Link {
+    /// More than fit are lost, as on any link: TCP asks for them again.
+    fn take(&mut self, packet: Vec<u8>) {
+        if self.received.len() < KEPT {
+            self.received.push_back(packet);
+        }
+    }
+
     fn flush(&mut self, send: impl Fn(&[u8]) -> io::Result<()>) -> io::Result<()> {
         self.sent.drain(..).try_for_each(|packet| send(&packet))
     }
@@ -217,6 +224,13 @@ impl TxToken for Sent<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flood_fills_no_memory() {
+        let mut link = Link::default();
+        (0..10 * KEPT).for_each(|_| link.take(vec![0; 40]));
+        assert_eq!(link.received.len(), KEPT);
+    }
 
     #[test]
     fn a_status_line_is_judged_as_soon_as_it_is_whole() {

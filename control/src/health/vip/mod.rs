@@ -4,7 +4,7 @@
 //! if it is not answered, more probes find out why, down to the command that mends it.
 //!
 //! From the outside in: [`VipChecks`] makes rounds of probes, `round` is one of them, `diagnose` names the fault, and
-//! [`Fault`] has the words. `wire`, `sources`, `filter`, `packet` and `seen` are how a probe gets past the
+//! [`Fault`] has the words. `answers` weighs what came back. `wire`, `sources`, `filter`, `packet` and `seen` are how a probe gets past the
 //! kernel, which has other ideas about packets to and from a VIP.
 //!
 //! *Invariants*
@@ -13,6 +13,7 @@
 //! - a round that the director could not make, or whose way changed meanwhile, says nothing;
 //! - an [`Event`] is sent after the change is in [`VipChecks::view`].
 
+mod answers;
 mod diagnose;
 mod fault;
 mod filter;

@@ -95,8 +95,8 @@ pub(super) fn echo(from: IpAddr, to: IpAddr, number: u16, sequence: u16, size: u
 /// `ip_local_deliver` (net/ipv4/ip_input.c), and `__icmp_send` takes the destination as source if `RTCF_LOCAL`. IPv6: a
 /// hop-by-hop option that is to be complained about (RFC 8200 4.2); `icmp6_send` takes the destination as source if
 /// `ipv6_chk_addr`.
-pub(super) fn complaint(from: IpAddr, to: IpAddr, number: u16) -> Vec<u8> {
-    let message = echo_message(from, to, number, 0, 0);
+pub(super) fn complaint(from: IpAddr, to: IpAddr, number: u16, sequence: u16) -> Vec<u8> {
+    let message = echo_message(from, to, number, sequence, 0);
     match from {
         // Record route, 3 bytes, the pointer 0; end of options.
         IpAddr::V4(_) => ip(from, to, 1, ICMP_HOPS, &[7, 3, 0, 0], &message),

@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::answers::{Answers, Echo, Reset};
 use super::diagnose::{Evidence, Reply};
 use super::http::{self, Ends};
 use super::packet::{self, Ethertype, Tcp};
-use super::seen::{ACK, Error, RST, SYN, Seen};
+use super::seen::Seen;
 use super::sources::Lease;
 use super::wire::{Inbox, Wire};
 use super::{Kind, Path, Subject};
@@ -31,11 +32,6 @@ const ANSWER_WHILE_LOOKING: Duration = Duration::from_millis(150);
 const LINGER: Duration = Duration::from_millis(20);
 /// Longest packet that is tried: clients beyond a router send no longer ones, whatever the director's own network takes.
 const LONGEST_PACKET: u16 = 1500;
-
-/// Sequence numbers of echoes.
-const SHORT_TO_VIP: u16 = 1;
-const FULL_TO_VIP: u16 = 2;
-const SHORT_TO_REAL: u16 = 3;
 
 /// Length of the long echo.
 pub(super) fn full(path: &Path) -> u16 {
@@ -53,18 +49,17 @@ pub(super) async fn round(
     lease: &Lease,
     full: bool,
 ) -> io::Result<Evidence> {
-    let evidence = Evidence { full_echo_at_vip: full.then(Reply::default), ..Evidence::default() };
     let inbox = wire.listen(lease.number());
-    let sequence = random();
-    let mut round = Round { subject, path, wire, lease, inbox, sequence, evidence };
+    let answers = Answers::to(subject, path.mac, random(), full);
+    let mut round = Round { subject, path, wire, lease, inbox, answers };
     round.ask_for_service().await?;
-    if round.evidence.service_at_vip == Reply::Good {
+    if round.answers.evidence.service_at_vip == Reply::Good {
         round.request(subject.vip).await?;
     }
-    if round.evidence.service_at_vip != Reply::Good {
+    if round.answers.evidence.service_at_vip != Reply::Good {
         round.look_for_fault().await?;
     }
-    Ok(round.evidence)
+    Ok(round.answers.evidence)
 }
 
 struct Round<'a> {
@@ -73,8 +68,7 @@ struct Round<'a> {
     wire: &'a Wire,
     lease: &'a Lease,
     inbox: Inbox,
-    sequence: u32,
-    evidence: Evidence,
+    answers: Answers<'a>,
 }
 
 impl Round<'_> {
@@ -82,11 +76,11 @@ impl Round<'_> {
         self.ask_who_has_vip()?;
         for attempt in 0..ATTEMPTS {
             self.ask_vip()?;
-            if self.evidence.full_echo_at_vip == Some(Reply::Silent) {
-                self.echo(self.subject.vip, FULL_TO_VIP, full(self.path).into())?;
+            if self.answers.evidence.full_echo_at_vip == Some(Reply::Silent) {
+                self.echo(self.subject.vip, Echo::FullToVip, full(self.path).into())?;
                 // Is it the length, or is no echo answered?
-                if attempt > 0 && self.evidence.echo_at_vip == Reply::Silent {
-                    self.echo(self.subject.vip, SHORT_TO_VIP, 0)?;
+                if attempt > 0 && self.answers.evidence.echo_at_vip == Reply::Silent {
+                    self.echo(self.subject.vip, Echo::ShortToVip, 0)?;
                 }
             }
             let settled = |seen: &Evidence| match seen.service_at_vip {
@@ -105,14 +99,15 @@ impl Round<'_> {
     async fn look_for_fault(&mut self) -> io::Result<()> {
         for _ in 0..ATTEMPTS {
             self.ask_vip()?;
-            if self.evidence.service_at_real == Reply::Silent
+            if self.answers.evidence.service_at_real == Reply::Silent
                 && let Some(port) = self.subject.port()
             {
                 self.syn(self.subject.real, port)?;
             }
-            self.echo(self.subject.vip, SHORT_TO_VIP, 0)?;
-            self.echo(self.subject.real, SHORT_TO_REAL, 0)?;
-            let malformed = packet::complaint(self.source(), self.subject.vip, self.lease.number());
+            self.echo(self.subject.vip, Echo::ShortToVip, 0)?;
+            self.echo(self.subject.real, Echo::ShortToReal, 0)?;
+            let sequence = self.answers.echo(Echo::Malformed);
+            let malformed = packet::complaint(self.source(), self.subject.vip, self.lease.number(), sequence);
             self.send(&malformed)?;
             self.ask_who_has_real()?;
             let has_port = self.subject.port().is_some();
@@ -127,7 +122,7 @@ impl Round<'_> {
                 break;
             }
         }
-        if matches!(self.evidence.service_at_vip, Reply::Wrong(_)) {
+        if matches!(self.answers.evidence.service_at_vip, Reply::Wrong(_)) {
             self.request(self.subject.real).await?;
         }
         Ok(())
@@ -135,9 +130,9 @@ impl Round<'_> {
 
     /// Asks for the service at the VIP, if it has not answered.
     fn ask_vip(&self) -> io::Result<()> {
-        match (self.subject.port(), &self.evidence.service_at_vip) {
+        match (self.subject.port(), &self.answers.evidence.service_at_vip) {
             (Some(port), Reply::Silent) => self.syn(self.subject.vip, port),
-            (None, Reply::Silent) => self.echo(self.subject.vip, SHORT_TO_VIP, 0),
+            (None, Reply::Silent) => self.echo(self.subject.vip, Echo::ShortToVip, 0),
             _ => Ok(()),
         }
     }
@@ -149,11 +144,12 @@ impl Round<'_> {
         let (wire, path) = (self.wire, self.path);
         let send = |packet: &[u8]| wire.send(&framed(path, path.mac, Ethertype::of(to), packet));
         let reply =
-            http::ask(request, &ends, self.sequence.wrapping_add(1 << 20), &mut self.inbox, send).await?;
+            http::ask(request, &ends, self.answers.sequence.wrapping_add(1 << 20), &mut self.inbox, send)
+                .await?;
         if to == self.subject.vip {
-            self.evidence.service_at_vip = reply;
+            self.answers.evidence.service_at_vip = reply;
         } else {
-            self.evidence.service_at_real = reply;
+            self.answers.evidence.service_at_real = reply;
         }
         Ok(())
     }
@@ -161,14 +157,14 @@ impl Round<'_> {
     /// Takes in what comes for so long, or until it is enough; whether it is.
     async fn hear(&mut self, time: Duration, enough: impl Fn(&Evidence) -> bool) -> io::Result<bool> {
         let until = Instant::now() + time;
-        while !enough(&self.evidence) {
+        while !enough(&self.answers.evidence) {
             match tokio::time::timeout_at(until, self.inbox.next()).await {
                 Ok(seen) => self.take(seen)?,
                 Err(_) => {
-                    while let Some(seen) = self.inbox.ready() {
+                    for seen in self.inbox.ready() {
                         self.take(seen)?;
                     }
-                    return Ok(enough(&self.evidence));
+                    return Ok(enough(&self.answers.evidence));
                 }
             }
         }
@@ -176,74 +172,9 @@ impl Round<'_> {
     }
 
     fn take(&mut self, seen: Seen) -> io::Result<()> {
-        let (vip, real) = (self.subject.vip, self.subject.real);
-        match seen {
-            Seen::Tcp { from, port, acknowledged, flags, .. } if Some(port) == self.subject.port() => {
-                if acknowledged != self.sequence.wrapping_add(1) {
-                    // It remembers another connection: that one is over.
-                    return if flags & RST == 0 && flags & ACK != 0 {
-                        self.reset(from, port, acknowledged)
-                    } else {
-                        Ok(())
-                    };
-                }
-                let reply = match flags & (SYN | RST) {
-                    SYN => Reply::Good,
-                    RST => Reply::Refused,
-                    _ => return Ok(()),
-                };
-                let is_open = reply == Reply::Good;
-                self.service(from, reply);
-                if is_open {
-                    return self.reset(from, port, acknowledged);
-                }
-            }
-            Seen::Echo { from, sequence, .. } => match sequence {
-                SHORT_TO_VIP if from == vip => self.echoed(),
-                FULL_TO_VIP if from == vip => {
-                    self.evidence.full_echo_at_vip = Some(Reply::Good);
-                    self.echoed();
-                }
-                SHORT_TO_REAL if from == real => self.evidence.echo_at_real = Reply::Good,
-                _ => {}
-            },
-            Seen::Error { from, error: Error::Parameter, .. } => self.evidence.holds_vip = Some(from == vip),
-            Seen::Error { to, error: Error::Elsewhere, .. } => self.evidence.passed_on |= to == vip,
-            Seen::Error { to, error: Error::TooBig, sequence: FULL_TO_VIP, .. } if to == vip => {
-                self.evidence.full_echo_at_vip = Some(Reply::Rejected);
-            }
-            Seen::Error { to, error: Error::Port, tcp: true, .. } => self.service(to, Reply::Refused),
-            Seen::Error { to, error: Error::Prohibited, tcp: true, .. } => self.service(to, Reply::Rejected),
-            Seen::Neighbor { address, mac } if address == vip && mac == self.path.mac => {
-                self.evidence.claims_vip = true;
-            }
-            // Of two that say so the one that is expected counts.
-            Seen::Neighbor { address, mac }
-                if address == real && self.evidence.mac != Some(self.path.mac) =>
-            {
-                self.evidence.mac = Some(mac);
-            }
-            Seen::Tcp { .. } | Seen::Error { .. } | Seen::Neighbor { .. } => {}
-        }
-        Ok(())
-    }
-
-    fn service(&mut self, at: IpAddr, reply: Reply) {
-        let kept = match at {
-            at if at == self.subject.vip => &mut self.evidence.service_at_vip,
-            at if at == self.subject.real => &mut self.evidence.service_at_real,
-            _ => return,
-        };
-        // The first answer counts: the same SYN sent again may meet what is left of the first.
-        if *kept == Reply::Silent {
-            *kept = reply;
-        }
-    }
-
-    fn echoed(&mut self) {
-        self.evidence.echo_at_vip = Reply::Good;
-        if self.subject.port().is_none() {
-            self.evidence.service_at_vip = Reply::Good;
+        match self.answers.take(seen) {
+            Some(Reset { to, port, sequence }) => self.reset(to, port, sequence),
+            None => Ok(()),
         }
     }
 
@@ -275,13 +206,16 @@ impl Round<'_> {
         }
     }
 
-    fn echo(&self, to: IpAddr, sequence: u16, size: usize) -> io::Result<()> {
+    fn echo(&self, to: IpAddr, echo: Echo, size: usize) -> io::Result<()> {
+        let sequence = self.answers.echo(echo);
         self.send(&packet::echo(self.source(), to, self.lease.number(), sequence, size))
     }
 
     fn syn(&self, to: IpAddr, port: u16) -> io::Result<()> {
         let (from, source_port) = (self.source(), self.lease.number());
-        self.send(&Tcp { from, to, source_port, port, sequence: self.sequence, reset: false }.packet())
+        self.send(
+            &Tcp { from, to, source_port, port, sequence: self.answers.sequence, reset: false }.packet(),
+        )
     }
 
     fn reset(&self, to: IpAddr, port: u16, sequence: u32) -> io::Result<()> {
@@ -310,7 +244,8 @@ fn framed(path: &Path, to: [u8; 6], kind: Ethertype, packet: &[u8]) -> Vec<u8> {
     packet::frame(to, path.own_mac, path.vlan, kind, packet)
 }
 
-/// Differs from round to round: nobody who sees nothing of a probe can answer it.
-fn random() -> u32 {
-    RandomState::new().build_hasher().finish() as u32
+/// Differs from round to round, unforeseeably to a stranger: whoever sees nothing of a probe can only guess what an answer
+/// to it must say. (SipHash under a key that the system's random source gave this thread, and that counts up.)
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }

@@ -113,6 +113,7 @@ impl<E: From<Event> + Send + 'static> VipChecks<E> {
         }
         self.running.retain(|subject, _| merged.contains_key(subject));
         *self.vips.lock().expect(UNPOISONED) = merged.keys().map(|subject| subject.vip).collect();
+        self.pools.sweep();
         let indices = merged.values().filter_map(|wanted| Some(wanted.path.as_ref()?.index));
         let indices: HashSet<u32> = indices.collect();
         self.wires.retain(|index, _| indices.contains(index));
@@ -173,9 +174,24 @@ impl<E: From<Event> + Send + 'static> VipChecks<E> {
             vips: Arc::clone(&self.vips),
             events: self.events.clone(),
             echoless: 0,
+            lost_long: None,
+            pool: None,
         };
         let task = tokio::spawn(check.run());
         Running { facts, health, task }
+    }
+}
+
+impl Pools {
+    fn at(&self, source: SocketAddr) -> Arc<Sources> {
+        let mut pools = self.at.lock().expect(UNPOISONED);
+        let new = || Arc::new(Sources::at(source, self.numbers.clone()));
+        Arc::clone(pools.entry(source).or_insert_with(new))
+    }
+
+    /// Forgets addresses from which nobody probes any more: the director's own may change.
+    fn sweep(&self) {
+        self.at.lock().expect(UNPOISONED).retain(|_, sources| Arc::strong_count(sources) > 1);
     }
 }
 
@@ -217,6 +233,10 @@ struct Check<E> {
     events: UnboundedSender<E>,
     /// Rounds in a row in which an echo of full length was not answered, and a short one neither.
     echoless: u32,
+    /// The way on which the last round lost long echoes, and them alone.
+    lost_long: Option<Path>,
+    /// The numbers that the last round had one of: kept open for what comes late.
+    pool: Option<Arc<Sources>>,
 }
 
 impl<E: From<Event>> Check<E> {
@@ -280,12 +300,15 @@ impl<E: From<Event>> Check<E> {
             let vips = self.vips.lock().expect(UNPOISONED);
             source_towards(self.subject.real, &path.interface, &vips)?
         };
-        let pool = self.pool(source);
+        let pool = self.pools.at(source);
+        self.pool = Some(Arc::clone(&pool));
         let lease = pool.lease().await?;
         let is_tried = self.echoless.is_multiple_of(SELDOM);
-        let evidence = round(&self.subject, path, wire, &lease, is_tried).await?;
+        let mut evidence = round(&self.subject, path, wire, &lease, is_tried).await?;
         drop(lease);
         self.echoless = if is_tried && !is_echoless(&evidence) { 0 } else { self.echoless.wrapping_add(1) };
+        evidence.lost_long_before = self.lost_long.as_ref() == Some(path);
+        self.lost_long = evidence.loses_long().then(|| path.clone());
         let is_echo = self.subject.kind == Kind::Echo;
         let finding = diagnose(&evidence, path.mac, full(path), is_echo);
         if matches!(finding, Finding::Fails(Fault::MacChanged { .. })) && !path.is_fixed {
@@ -293,13 +316,6 @@ impl<E: From<Event>> Check<E> {
             let _ = tokio::time::timeout(NEWS, news.changed()).await;
         }
         Ok(finding)
-    }
-
-    fn pool(&self, source: SocketAddr) -> Arc<Sources> {
-        let mut pools = self.pools.at.lock().expect(UNPOISONED);
-        Arc::clone(
-            pools.entry(source).or_insert_with(|| Arc::new(Sources::at(source, self.pools.numbers.clone()))),
-        )
     }
 
     /// Changes what is known, and tells of it if `change` says that it is worth it.
@@ -330,4 +346,21 @@ impl<E: From<Event>> Check<E> {
 /// It serves, and answered no echo.
 fn is_echoless(evidence: &Evidence) -> bool {
     evidence.service_at_vip == Reply::Good && evidence.echo_at_vip != Reply::Good
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_nobody_probes_from_is_forgotten() {
+        let (events, _inbox) = tokio::sync::mpsc::unbounded_channel::<Event>();
+        let mut checks = VipChecks::new(events);
+        let [used, left]: [SocketAddr; 2] = [80, 81].map(|last| ([127, 0, 0, last], 0).into());
+        let kept = checks.pools.at(used);
+        drop(checks.pools.at(left));
+        checks.follow([]);
+        let pools = checks.pools.at.lock().unwrap();
+        assert!(pools.len() == 1 && Arc::ptr_eq(&pools[&used], &kept));
+    }
 }

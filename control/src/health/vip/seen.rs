@@ -28,8 +28,8 @@ pub(super) enum Seen {
         to: IpAddr,
         /// It was TCP.
         tcp: bool,
-        /// The sequence number of that packet, if it was an echo request.
-        sequence: u16,
+        /// The sequence number of that packet: of TCP, or of an echo request.
+        sequence: u32,
         error: Error,
     },
     /// Somebody says where an address is, by ARP or a neighbour advertisement.
@@ -161,8 +161,8 @@ fn error6(from: IpAddr, message: &[u8], error: Error) -> Option<Seen> {
 
 fn about_packet(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8], error: Error) -> Option<Seen> {
     let (number, sequence) = match protocol {
-        6 => (half(payload, 0)?, 0),
-        1 | 58 => (half(payload, 4)?, half(payload, 6)?),
+        6 => (half(payload, 0)?, u32::from_be_bytes(array(payload, 4)?)),
+        1 | 58 => (half(payload, 4)?, half(payload, 6)?.into()),
         _ => return None,
     };
     Some(Seen::Error { from, number, to, tcp: protocol == 6, sequence, error })
@@ -200,7 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::health::vip::packet::{Ethertype, complaint, echo, frame};
+    use crate::health::vip::packet::{Ethertype, Tcp, complaint, echo, frame};
     use crate::model::Vlan;
 
     /// An ICMP error of this type and code about `packet`, from `from`.
@@ -241,8 +241,20 @@ mod tests {
                 error,
             };
             assert_eq!(Seen::read(&about_echo), Some(expected(real, 2, Error::Elsewhere)));
-            let about_malformed = error(vip, parameter, 0, &complaint(own, vip, 61007));
-            assert_eq!(Seen::read(&about_malformed), Some(expected(vip, 0, Error::Parameter)));
+            let about_malformed = error(vip, parameter, 0, &complaint(own, vip, 61007, 9));
+            assert_eq!(Seen::read(&about_malformed), Some(expected(vip, 9, Error::Parameter)));
+            let sequence = 0xdead_beef;
+            let syn =
+                Tcp { from: own, to: vip, source_port: 61007, port: 80, sequence, reset: false }.packet();
+            // As little of it as RFC 792 asks for.
+            let quoted = &syn[..if own.is_ipv4() { 28 } else { 48 }];
+            let about_syn = Seen::read(&error(real, 3, 0, quoted));
+            let tcp = true;
+            let error = Error::Elsewhere;
+            assert_eq!(
+                about_syn,
+                Some(Seen::Error { from: real, number: 61007, to: vip, tcp, sequence, error })
+            );
         }
     }
 

@@ -22,8 +22,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::filter::{self, NUMBERS};
 
-/// Probes at once from one address. More wait: file descriptors are not for this alone.
-const MOST: usize = 256;
+/// Probes at once from one address: rounds of a thousand real servers that answer nothing do not wait for each other. More
+/// wait: file descriptors are not for this alone.
+const MOST: usize = 1500;
 /// Ports that are made before one is used again.
 const ROTATION: usize = 32;
 

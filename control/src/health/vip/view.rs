@@ -140,3 +140,15 @@ impl VipHealth {
         is_changed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_that_the_director_could_not_make_says_nothing_of_the_server() {
+        let mut health = VipHealth::new(true);
+        health.give_up("Too many open files".to_owned());
+        assert_eq!(health, VipHealth::new(true));
+    }
+}

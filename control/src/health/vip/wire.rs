@@ -25,7 +25,7 @@ const LONGEST_FRAME: usize = 9216;
 /// Frames read before others have their turn.
 const AT_ONCE: usize = 256;
 /// Answers kept for one probe; it takes a dozen.
-const KEPT: usize = 64;
+pub(super) const KEPT: usize = 64;
 
 /// An interface, for probes. Its reading task ends with it.
 #[derive(Debug)]
@@ -84,11 +84,11 @@ impl Inbox {
         }
     }
 
-    /// The next answer of those that the kernel has by now: a control thread that was busy must not take its own
-    /// lateness for silence.
-    pub(super) fn ready(&mut self) -> Option<Seen> {
+    /// The answers that have come by now, [`KEPT`] at most: a control thread that was busy must not take its own lateness
+    /// for silence, and a flood must not keep it busy.
+    pub(super) fn ready(&mut self) -> Vec<Seen> {
         self.shared.pump();
-        self.seen.try_recv().ok()
+        std::iter::from_fn(|| self.seen.try_recv().ok()).take(KEPT).collect()
     }
 }
 
