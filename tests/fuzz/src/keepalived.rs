@@ -12,7 +12,7 @@ use crate::memory;
 const SEPARATOR: u8 = 0;
 /// What the first text is called, and what it can include.
 const NAMES: [&str; 3] = ["/fuzz/keepalived.conf", "/fuzz/a.conf", "/fuzz/sub/b.conf"];
-/// A million words and 32 MiB of text: what small files may grow to by their definitions.
+/// 400,000 words and 32 MiB of text: what small files may grow to by their definitions.
 const MOST_MEMORY: usize = 300_000_000;
 
 /// The target.

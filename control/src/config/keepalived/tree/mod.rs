@@ -43,11 +43,11 @@ const DEEPEST_REPEAT: usize = 32;
 /// Times that a line has its definitions replaced, one in the other.
 const MOST_PASSES: usize = 32;
 /// Lines that definitions and sequences make in all.
-const MOST_MADE: usize = 250_000;
+const MOST_MADE: usize = 100_000;
 /// Bytes that they make in all.
 const MOST_MADE_BYTES: usize = 32 << 20;
 /// Words in all. A thousand services with a hundred real servers each have two million; nobody types that.
-const MOST_WORDS: usize = 1_000_000;
+const MOST_WORDS: usize = 400_000;
 
 /// One statement: a keyword, its arguments, and the block it opens.
 #[derive(Debug, Clone)]
