@@ -23,3 +23,4 @@ pub mod setup;
 pub mod slow_start;
 pub mod supervisor;
 pub mod survey;
+pub mod vrrp;

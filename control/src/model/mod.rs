@@ -16,11 +16,14 @@
 //! - hooks send mail only where there is a mail server;
 //! - times are whole milliseconds;
 //! - one-packet scheduling is for UDP and without persistence, passive health for TCP;
+//! - names of virtual routers, groups and what they track are unique, and what is named is there; a (interface, family,
+//!   VRID) is one multicast router's; the addresses that a router advertises are of its family;
 //! - a lower threshold is at most the upper one, and 0 if that is 0.
 
 mod check;
 mod notify;
 mod service;
+mod vrrp;
 
 pub use check::{
     Dns, FileCheck, HealthCheck, Http, HttpVersion, Pattern, Probe, Request, Script, Smtp, Start, Target,
@@ -30,6 +33,11 @@ pub use notify::{Command, Hooks, Mail, MailServer, Notify, Pipe, Scripts, User};
 pub use service::{
     HashFlags, NoReal, OnFailure, Passive, Persistence, Ports, Protocol, Quorum, RealServer, Scheduler,
     ServiceKey, Sorry, Thresholds, Timeouts, VipCheck, VirtualService, Vlan, percent, ports,
+};
+pub use vrrp::{
+    AdvertChecks, Announce, ArgumentMatch, Checksum, Effect, FlowSync, GarpForm, Peer, Peers, SyncGroup,
+    TrackFile, TrackProcess, TrackScript, Tracked, Tracking, Version, VirtualAddress, VirtualRouter, Vmac,
+    Vrrp, VrrpHooks,
 };
 
 /// Everything one configuration says.
@@ -43,6 +51,8 @@ pub struct Model {
     pub scripts: Scripts,
     /// Who is told when real servers and services come and go.
     pub notify: Notify,
+    /// Addresses that several directors hold together.
+    pub vrrp: Vrrp,
 }
 
 /// Settings of the director itself.

@@ -64,7 +64,7 @@ pub(super) fn resolve(source: Arc<Source>, reading: Reading) -> Result<Loaded, F
         (Some(director), Some(scripts), Some(notify))
             if !faults.iter().any(|fault| fault.severity == Severity::Error) =>
         {
-            let model = Model { director, services, scripts, notify };
+            let model = Model { director, services, scripts, notify, vrrp: crate::model::Vrrp::default() };
             Ok(Loaded { model, warnings: faults.into(), locations })
         }
         _ => Err(faults.into()),

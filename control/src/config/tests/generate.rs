@@ -40,7 +40,7 @@ pub(super) fn model() -> impl Strategy<Value = Model> {
                 service
             })
             .collect();
-        Model { director, services, scripts, notify }
+        Model { director, services, scripts, notify, vrrp: crate::model::Vrrp::default() }
     })
 }
 

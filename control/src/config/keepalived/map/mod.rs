@@ -42,5 +42,11 @@ pub(super) fn model(report: &mut Report, statements: &[Statement]) -> Option<Mod
     let groups = Groups::read(report, &root);
     let files = Files::read(report, &root);
     let services = virtual_server::all(report, &root, &globals, &groups, &files);
-    Some(Model { director, services, scripts: globals.scripts, notify: globals.notify })
+    Some(Model {
+        director,
+        services,
+        scripts: globals.scripts,
+        notify: globals.notify,
+        vrrp: crate::model::Vrrp::default(),
+    })
 }

@@ -224,7 +224,13 @@ fn model(mut services: Vec<VirtualService>) -> Model {
         reset_rate: defaults::RESET_RATE,
         timeouts: defaults::TIMEOUTS,
     };
-    Model { director, services, scripts: Scripts::default(), notify: Notify::default() }
+    Model {
+        director,
+        services,
+        scripts: Scripts::default(),
+        notify: Notify::default(),
+        vrrp: Default::default(),
+    }
 }
 
 fn service() -> VirtualService {

@@ -1,0 +1,22 @@
+//! VRRP: who of several directors holds the addresses (RFC 9568, RFC 3768, and keepalived where it differs from them).
+//!
+//! Two halves. The *core* asks nobody and does nothing: bytes and times go in, actions come out, so that it is tested in
+//! simulated time. The *thread* does: it owns sockets, addresses and announcements, and nothing else of shunt runs on it, so
+//! that no health check, script, mail or reload delays an advert.
+//!
+//! ```text
+//!  packet ─> inbox ─> routers (machine, group) ─> actions
+//!   bytes     which      step(now, input)           │ thread does them: wire (adverts), holder (addresses),
+//!             router,                               │ announcer (gratuitous ARP, NA), and tells the supervisor
+//!             is it valid                           ▼
+//!  track ─> Standing (priority, fault)            Event, View
+//! ```
+//!
+//! *Invariants*
+//! - times are `Duration`s and `Instant`s; the units of the wire (seconds, centiseconds) are known to `packet` alone;
+//! - an advert that fails any check changes no state and no timer: it is a counter and a rate-limited line;
+//! - addresses are added after the first advert and before the announcements, and removed before Backup is told.
+
+pub mod step;
+
+pub use step::{Action, Burst, Cause, Heard, Input, Level, RouterId, Standing, State};
