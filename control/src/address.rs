@@ -155,7 +155,7 @@ impl Address {
         }
     }
 
-    fn parse(message: &AddressMessage) -> Option<Address> {
+    pub(crate) fn parse(message: &AddressMessage) -> Option<Address> {
         let mut local = None;
         let mut subnet = None;
         let mut marked = false;
