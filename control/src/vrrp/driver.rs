@@ -143,7 +143,9 @@ impl Driver {
                         self.reported(report)?;
                     }
                 }
-                command = commands.recv() => self.commanded(command.unwrap_or(Command::Stop)),
+                command = commands.recv(), if self.stopping.is_none() => {
+                    self.commanded(command.unwrap_or(Command::Stop));
+                }
                 claim = self.claims.next() => self.claimed(claim),
                 () = readable(&self.wires) => self.read(),
             }
@@ -221,11 +223,10 @@ impl Driver {
         for gone in own.values() {
             self.announcer.hush(gone.key);
         }
-        self.wires.retain(|_, wire| {
-            let wanted = seat::ports(&vrrp).contains(wire.port());
-            // Sockets close where it may wait; see `Holder`.
-            wanted
-        });
+        let ports = seat::ports(&vrrp);
+        for (_, wire) in self.wires.extract_if(.., |_, wire| !ports.contains(wire.port())) {
+            self.holder.ask(Request::Close(wire.into_socket()));
+        }
         self.holder.ask(Request::Configure(Arc::clone(&vrrp)));
         self.holder.ask(Request::Sweep(self.not_active()));
         self.act(changed.actions);
@@ -261,6 +262,7 @@ impl Driver {
                 if let Some(before) = self.wires.insert(place, wire) {
                     self.holder.ask(Request::Close(before.into_socket()));
                 }
+                self.dirty = true;
             }
             Report::Done(ticket) => {
                 self.done = ticket;
@@ -299,12 +301,28 @@ impl Driver {
         self.dirty = false;
         let standings = standings(&self.vrrp, &self.results, &self.links, &self.addresses);
         for (n, standing) in standings.into_iter().enumerate() {
-            let Some(standing) = standing else { continue };
+            let Some(mut standing) = standing else { continue };
+            if !self.has_wire(n) {
+                // Sockets are on their way when it begins.
+                if self.own[n].standing.is_none() && standing.fault.is_none() {
+                    continue;
+                }
+                let interface = seat::transmits_by(&self.vrrp.routers[n]);
+                standing.fault.get_or_insert_with(|| format!("no socket for adverts on {interface}"));
+            }
             if self.own[n].standing.as_ref() != Some(&standing) {
                 self.own[n].standing = Some(standing.clone());
                 self.step(Input::Standing { router: RouterId(n), standing });
             }
         }
+    }
+
+    /// Whether its adverts can come in and leave.
+    fn has_wire(&self, router: usize) -> bool {
+        let router = &self.vrrp.routers[router];
+        [router.interface.clone(), seat::transmits_by(router)]
+            .into_iter()
+            .all(|interface| self.wires.contains_key(&(interface, router.ipv6)))
     }
 
     /// Listens for claims of all addresses, whoever is active: to begin and to cease to listen waits for the kernel.

@@ -263,22 +263,23 @@ impl Work {
             Ok(there) => there,
             Err(error) => return tracing::warn!(%error, "cannot see whether virtual addresses are there already"),
         };
-        let mut of: BTreeMap<(u32, IpAddr), Vec<u8>> = BTreeMap::new();
-        for address in &there {
-            of.entry((address.index, address.address)).or_default().push(address.prefix_len);
+        let mut of: BTreeMap<(u32, IpAddr), Vec<Address>> = BTreeMap::new();
+        for address in there {
+            of.entry((address.index, address.address)).or_default().push(address);
         }
         for (router, places) in routers {
             let mut unwanted = Vec::new();
             for place in places {
                 let Some(link) = self.links.named(&place.interface) else { continue };
                 // Any prefix: a host that has the address answers for it, however many neighbours it thinks it has.
-                for &prefix_len in of.get(&(link.index, place.address)).into_iter().flatten() {
+                for there in of.get(&(link.index, place.address)).into_iter().flatten() {
                     tracing::info!(
-                        "({router}) {}/{prefix_len} is on {} already; removing it until this node is active",
-                        place.address,
+                        "({router}) {}/{} is on {} already; removing it until this node is active",
+                        there.address,
+                        there.prefix_len,
                         place.interface
                     );
-                    unwanted.push(Placed { index: link.index, place: Place { prefix_len, label: None, ..place.clone() } });
+                    unwanted.push(Placed::found(there, &place.interface));
                 }
             }
             self.remove(&router, &unwanted).await;

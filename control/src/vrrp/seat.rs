@@ -79,10 +79,3 @@ pub(super) fn ports(vrrp: &Vrrp) -> BTreeSet<Port> {
         .map(|((interface, ipv6), (groups, hears))| Port { interface, ipv6, groups, hears })
         .collect()
 }
-
-impl Place {
-    /// An address that is only to be removed.
-    pub(super) fn plain(address: IpAddr, prefix_len: u8) -> Place {
-        Place { interface: String::new(), address, prefix_len, broadcast: None, scope: 0, label: None, peer: None }
-    }
-}

@@ -10,6 +10,7 @@ use netlink_packet_route::address::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::MARK;
+use crate::address::Address;
 use crate::netlink::{Error, Netlink};
 use crate::vrrp::seat::Place;
 
@@ -69,6 +70,20 @@ async fn all<'a, F: Future<Output = Result<(), Error>>>(
 }
 
 impl Placed {
+    /// An address as the kernel has it, to be removed.
+    pub(super) fn found(address: &Address, interface: &str) -> Placed {
+        let place = Place {
+            interface: interface.to_owned(),
+            address: address.address,
+            prefix_len: address.prefix_len,
+            broadcast: None,
+            scope: 0,
+            label: None,
+            peer: Some(address.subnet),
+        };
+        Placed { index: address.index, place }
+    }
+
     fn message(&self) -> AddressMessage {
         let place = &self.place;
         let mut message = AddressMessage::default();
@@ -94,10 +109,11 @@ impl Placed {
         message.attributes.extend(place.label.clone().map(AddressAttribute::Label));
         if place.address.is_ipv6() {
             // Not tentative while duplicates are looked for: the node that had it a moment ago may still, and it is used
-            // the moment it is there. Preferred for no time, so that the kernel picks it for no connection of its own.
+            // the moment it is there. A host address is preferred for no time, so that the kernel picks it for no
+            // connection of its own.
             message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
             let mut lifetime = CacheInfo::default();
-            (lifetime.ifa_preferred, lifetime.ifa_valid) = (0, u32::MAX);
+            (lifetime.ifa_preferred, lifetime.ifa_valid) = (if place.prefix_len == 128 { 0 } else { u32::MAX }, u32::MAX);
             message.attributes.push(AddressAttribute::CacheInfo(lifetime));
         }
         message

@@ -14,7 +14,6 @@ use super::MARK;
 use super::batch::Placed;
 use crate::address::Address;
 use crate::netlink::{Error, Netlink, Notice, Subscription, insist};
-use crate::vrrp::seat::Place;
 
 /// What tells the addresses of an interface apart, as far as we care: its index, the address, the prefix length.
 type Key = (u32, IpAddr, u8);
@@ -62,10 +61,7 @@ impl Table {
 
     /// Those with the mark of virtual addresses, as they were when notifications were last read.
     pub(super) fn marked(&self) -> impl Iterator<Item = Placed> {
-        self.there.values().filter(|entry| entry.marked).map(|entry| Placed {
-            index: entry.address.index,
-            place: Place::plain(entry.address.address, entry.address.prefix_len),
-        })
+        self.there.values().filter(|entry| entry.marked).map(|entry| Placed::found(&entry.address, "its interface"))
     }
 
     /// These are held from now on, and no others. Told before they are added, or removed.
