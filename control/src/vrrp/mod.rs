@@ -17,6 +17,18 @@
 //! - an advert that fails any check changes no state and no timer: it is a counter and a rate-limited line;
 //! - addresses are added after the first advert and before the announcements, and removed before Backup is told.
 
+pub mod inbox;
+mod limiter;
+pub mod packet;
+pub mod rejection;
+pub mod routers;
 pub mod step;
+pub mod timing;
 
+mod group;
+mod machine;
+
+pub use inbox::{Counts, Inbox, Packet, Read};
+pub use rejection::Rejection;
+pub use routers::{Changed, Rival, Routers, Status};
 pub use step::{Action, Burst, Cause, Heard, Input, Level, RouterId, Standing, State};
