@@ -389,6 +389,11 @@ impl Version {
 }
 
 impl VirtualRouter {
+    /// What makes it the same router in another configuration: its name, interface, family and VRID.
+    pub fn identity(&self) -> (&str, &str, bool, u8) {
+        (&self.name, &self.interface, self.ipv6, self.vrid)
+    }
+
     /// All addresses that the active router holds: the advertised, then the excluded.
     pub fn all_addresses(&self) -> impl Iterator<Item = &VirtualAddress> {
         self.addresses.iter().chain(&self.excluded)
