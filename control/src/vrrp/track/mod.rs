@@ -12,13 +12,31 @@
 //!
 //! Behaviour is keepalived's: keepalived.conf(5), "VRRP scripts", "VRRP track files", "VRRP track processes".
 
+mod board;
+mod file;
+mod process;
+mod runner;
+mod script;
 mod source;
 mod standing;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::model::{Tracked, Tracking, Vrrp};
+
+pub use runner::Trackers;
 pub use standing::standings;
+
+/// What trackers tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Results have changed: [`Trackers::results`] has them. No more of these until they are read.
+    Changed,
+}
 
 /// What was found of everything that is tracked, but for interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,5 +79,14 @@ impl Default for Dataplane {
     /// Nothing is wrong.
     fn default() -> Dataplane {
         Dataplane { stalled: None, silent: BTreeMap::new(), real_server_up: true }
+    }
+}
+
+impl Vrrp {
+    /// Whether a router or a group has `name` among what `list` is of its tracking.
+    pub(crate) fn tracks(&self, name: &str, list: fn(&Tracking) -> &[Tracked]) -> bool {
+        let routers = self.routers.iter().map(|router| &router.track);
+        let mut all = routers.chain(self.groups.iter().map(|group| &group.track)).flat_map(list);
+        all.any(|tracked| tracked.name == name)
     }
 }
