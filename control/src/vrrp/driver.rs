@@ -33,7 +33,7 @@ use crate::address::Address;
 use crate::announce::{Announcer, Claim, Claims, Transmitter};
 use crate::link::{self, Link};
 use crate::model::Vrrp;
-use act::{Deferred, Waiting};
+use act::Waiting;
 
 /// Packets that are read from a socket before the clock is looked at.
 const AT_ONCE: usize = 64;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::wire::Port;
-use crate::model::vrrp::Peers;
+use crate::model::Peers;
 use crate::model::{VirtualRouter, Vrrp};
 
 /// A virtual address, and how it is added to which interface.

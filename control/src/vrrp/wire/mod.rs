@@ -17,7 +17,7 @@ use std::io;
 use std::net::IpAddr;
 use std::task::{Context, Poll};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -96,7 +96,8 @@ impl Opened {
         let domain = if port.ipv6 { Domain::IPV6 } else { Domain::IPV4 };
         let socket = Socket::new(domain, Type::RAW.nonblocking(), Some(Protocol::from(VRRP)))?;
         if !port.hears {
-            socket.attach_filter(&[libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 }])?;
+            // "Keep 0 bytes" of every packet.
+            socket.attach_filter(&[SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0)])?;
         }
         // By name: by index takes no more rights, but is not in kernels before 5.1. The index is checked after it.
         socket.bind_device(Some(port.interface.as_bytes()))?;
@@ -124,11 +125,6 @@ impl Wire {
     /// Gives the socket back, to be closed where that may wait.
     pub(super) fn into_socket(self) -> Socket {
         self.socket.into_inner()
-    }
-
-    /// Index of the interface.
-    pub(super) fn index(&self) -> u32 {
-        self.index
     }
 
     /// What it was opened for.
