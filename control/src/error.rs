@@ -61,6 +61,9 @@ pub enum Error {
     /// An interface of the configuration was deleted.
     #[error("{0} is gone: its sockets are dead. Bring it back and start shunt again")]
     InterfaceGone(String),
+    /// The thread of VRRP ended.
+    #[error("{0}")]
+    Vrrp(String),
     /// A worker thread ended.
     #[error("a worker died: half a director is none. This is a bug in shunt; what it said is above")]
     WorkerDied,

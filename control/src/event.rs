@@ -1,6 +1,6 @@
 //! What the supervisor's loop hears from the tasks that watch the world.
 
-use crate::{address, health, link, neighbor};
+use crate::{address, health, link, neighbor, vrrp};
 
 /// Something that may change what is forwarded where.
 #[derive(Debug)]
@@ -15,6 +15,10 @@ pub enum Event {
     Health(health::Event),
     /// What a check through the VIP finds is different. (In a box, being three times as large as the others.)
     Vip(Box<health::vip::Event>),
+    /// A virtual router changed.
+    Vrrp(vrrp::thread::Event),
+    /// Something that virtual routers track changed.
+    Track(vrrp::track::Event),
 }
 
 impl From<link::Event> for Event {
@@ -44,5 +48,17 @@ impl From<health::Event> for Event {
 impl From<health::vip::Event> for Event {
     fn from(event: health::vip::Event) -> Self {
         Event::Vip(Box::new(event))
+    }
+}
+
+impl From<vrrp::thread::Event> for Event {
+    fn from(event: vrrp::thread::Event) -> Self {
+        Event::Vrrp(event)
+    }
+}
+
+impl From<vrrp::track::Event> for Event {
+    fn from(event: vrrp::track::Event) -> Self {
+        Event::Track(event)
     }
 }

@@ -71,6 +71,12 @@ enum Command {
     },
     /// Make a running director read its configuration again
     Reload,
+    /// Announce the addresses of active virtual routers (gratuitous ARP, neighbour advertisements)
+    Announce {
+        /// Its name [default: all]
+        #[arg(value_name = "ROUTER")]
+        router: Option<String>,
+    },
 }
 
 impl Daemon {
@@ -96,8 +102,10 @@ fn main() -> ExitCode {
         Command::Show { what, json, limit } => {
             ask(&socket, Request::Show { what, limit }).and_then(|answer| print(what, &answer, json))
         }
-        Command::Reload => ask(&socket, Request::Reload)
-            .and_then(|answer| out(&format!("{}\n", answer.data.as_str().unwrap_or_default()))),
+        Command::Reload => ask(&socket, Request::Reload).and_then(|answer| say(&answer)),
+        Command::Announce { router } => {
+            ask(&socket, Request::Announce { router }).and_then(|answer| say(&answer))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -179,6 +187,11 @@ fn ask(socket: &std::path::Path, request: Request) -> anyhow::Result<Answer> {
         Some(why) => anyhow::bail!(why),
         None => Ok(answer),
     }
+}
+
+/// An answer in words.
+fn say(answer: &Answer) -> anyhow::Result<()> {
+    out(&format!("{}\n", answer.data.as_str().unwrap_or_default()))
 }
 
 fn print(what: What, answer: &Answer, json: bool) -> anyhow::Result<()> {

@@ -9,8 +9,10 @@ use std::collections::HashMap;
 use crate::compile::Standing;
 use crate::health::RealKey;
 use crate::model::{Model, RealServer, VirtualService};
-use crate::notify::{Cause, News};
+use crate::notify::{Cause, News, Told};
 use crate::quorum::Change;
+use crate::vrrp::State;
+use crate::vrrp::thread::Event;
 
 /// How each real server stands.
 pub type Standings = HashMap<RealKey, Standing>;
@@ -92,6 +94,56 @@ pub fn of_removed(before: &Model, now: &Model, standings: &Standings) -> Vec<New
         }
     }
     news
+}
+
+/// What the thread of VRRP tells, for whoever is told of it. (The end is told by [`of_vrrp_end`].)
+pub fn of_vrrp(model: &Model, event: &Event) -> Option<News> {
+    let router = |name: &str| model.vrrp.routers.iter().find(|router| router.name == name);
+    match event {
+        Event::Changed { router: name, to, priority, .. } => {
+            let (router, state) = (router(name)?, told(*to)?);
+            let hooks = router.hooks.clone();
+            Some(News::Router { name: name.clone(), hooks, state, priority: *priority })
+        }
+        Event::GroupChanged { group: name, to } => {
+            let group = model.vrrp.groups.iter().find(|group| group.name == *name)?;
+            Some(News::Group { name: name.clone(), hooks: group.hooks.clone(), state: told(*to)? })
+        }
+        Event::PriorityChanged { router: name, state, to, .. } => {
+            let (hooks, active) = (router(name)?.hooks.clone(), *state == State::Active);
+            Some(News::Priority { name: name.clone(), hooks, active, priority: *to })
+        }
+        Event::LowerHeard { router: name, own, .. } => {
+            let hooks = router(name)?.hooks.clone();
+            Some(News::LowerHeard { name: name.clone(), hooks, priority: *own })
+        }
+        Event::Vmac { .. } | Event::Died(_) => None,
+    }
+}
+
+/// What is told of virtual routers and their groups when the director ends.
+pub fn of_vrrp_end(model: &Model) -> Vec<News> {
+    let routers = model.vrrp.routers.iter().map(|router| News::Router {
+        name: router.name.clone(),
+        hooks: router.hooks.clone(),
+        state: Told::Stop,
+        priority: router.priority,
+    });
+    let groups = model.vrrp.groups.iter().map(|group| News::Group {
+        name: group.name.clone(),
+        hooks: group.hooks.clone(),
+        state: Told::Stop,
+    });
+    routers.chain(groups).collect()
+}
+
+fn told(state: State) -> Option<Told> {
+    match state {
+        State::Initialize => None,
+        State::Backup => Some(Told::Backup),
+        State::Active => Some(Told::Active),
+        State::Fault => Some(Told::Fault),
+    }
 }
 
 /// Whether its first success is news: it was not assumed to be well.

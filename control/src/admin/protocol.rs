@@ -41,6 +41,12 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
+    /// Announce the addresses of virtual routers that are active.
+    Announce {
+        /// Its name; none: all.
+        #[serde(default)]
+        router: Option<String>,
+    },
 }
 
 fn default_limit() -> usize {
@@ -63,6 +69,8 @@ pub enum What {
     Workers,
     /// Frames refused, by reason.
     Drops,
+    /// Virtual routers: who is active and why, what was refused, whether two are active.
+    Vrrp,
     /// All of it as metrics, in the text that Prometheus reads.
     Metrics,
 }
@@ -77,6 +85,7 @@ impl What {
             What::Health => "health",
             What::Workers => "workers",
             What::Drops => "drops",
+            What::Vrrp => "routers",
             What::Metrics => "metrics",
         }
     }

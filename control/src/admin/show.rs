@@ -19,6 +19,7 @@ use crate::admin::protocol::What;
 use crate::compile::{Inputs, Standing, compiled_key, handshakes};
 use crate::health::Status;
 use crate::model::{Model, OnFailure, Ports, RealServer, VipCheck, VirtualService, Vlan, ports as spelled};
+use crate::vrrp::view::View;
 
 /// Most flows in one answer: it is made on the control thread, which has other things to do.
 const MOST_FLOWS: usize = 100_000;
@@ -31,6 +32,8 @@ pub struct Facts<'a> {
     pub plane: &'a Dataplane,
     /// How late a check has begun at most.
     pub worst_lateness: Duration,
+    /// Virtual routers.
+    pub vrrp: &'a View,
     /// Whether the start is over.
     pub is_ready: bool,
 }
@@ -44,6 +47,7 @@ pub fn show(what: What, limit: usize, facts: &Facts<'_>) -> Value {
         What::Health => facts.health(),
         What::Workers => facts.workers(),
         What::Drops => facts.drops(),
+        What::Vrrp => return facts.vrrp(),
         What::Metrics => return metrics::text(|what| show(what, limit, facts)).into(),
     };
     let mut view = facts.header();
@@ -368,6 +372,15 @@ impl Facts<'_> {
                 Err(error) => json!({ "interface": name, "error": error }),
             })
             .collect()
+    }
+
+    /// Routers, groups, and how late adverts were.
+    fn vrrp(&self) -> Value {
+        let mut view = self.header();
+        if let Value::Object(seen) = json!(self.vrrp) {
+            view.as_object_mut().expect("the header is one").extend(seen);
+        }
+        view
     }
 
     fn drops(&self) -> Value {

@@ -76,6 +76,24 @@ pub fn render(what: What, view: &Value) -> String {
             ],
         ),
         What::Workers => return workers(view),
+        What::Vrrp => (
+            "routers",
+            &[
+                ("Router", &["name"]),
+                ("Interface", &["interface"]),
+                ("VRID", &["vrid"]),
+                ("Version", &["version"]),
+                ("State", &["state"]),
+                ("For s", &["since_seconds"]),
+                ("Priority", &["priority"]),
+                ("of", &["configured_priority"]),
+                ("Active", &["active.address"]),
+                ("Its priority", &["active.priority"]),
+                ("Addresses", &["addresses"]),
+                ("Refused", &["counters.rejected"]),
+                ("Why", &["last_change.cause"]),
+            ],
+        ),
         What::Metrics => return view.as_str().unwrap_or_default().to_owned(),
         What::Drops => {
             ("drops", &[("Reason", &["reason"]), ("Frames", &["frames"]), ("Meaning", &["meaning"])])
@@ -91,6 +109,48 @@ pub fn render(what: What, view: &Value) -> String {
     }
     if what == What::Health {
         text += &remedies(&view[rows]);
+    }
+    if what == What::Vrrp {
+        text += &troubles(view);
+    }
+    text
+}
+
+/// What somebody should look at: faults, refused adverts, two that are active at once; and how late adverts were.
+fn troubles(view: &Value) -> String {
+    let mut text = String::new();
+    for row in rows(&view["routers"]) {
+        let name = self::text(&row["name"], "name");
+        if let Some(fault) = row["fault"].as_str() {
+            text += &format!("\n{name}: in FAULT: {fault}\n");
+        }
+        let rival = &row["rival"];
+        if rival.is_object() {
+            text += &format!(
+                "\n{name}: TWO ARE ACTIVE for {:.0} s: {} too, with priority {}, last heard {:.1} s ago\n",
+                rival["seconds"].as_f64().unwrap_or_default(),
+                self::text(&rival["source"], "source"),
+                rival["priority"],
+                rival["seconds_ago"].as_f64().unwrap_or_default(),
+            );
+        }
+        let refused = &row["last_rejected"];
+        if refused.is_object() {
+            text += &format!(
+                "\n{name}: {} adverts refused, the last {:.0} s ago from {}: {}\n",
+                row["counters"]["rejected"],
+                refused["seconds_ago"].as_f64().unwrap_or_default(),
+                self::text(&refused["source"], "source"),
+                self::text(&refused["sentence"], "sentence"),
+            );
+        }
+    }
+    let late = &view["lateness"];
+    if late["count"].as_u64().unwrap_or_default() > 0 {
+        text += &format!(
+            "\nadverts: {} sent, late by {} us (p50), {} us (p99.9), {} us at most\n",
+            late["count"], late["p50_us"], late["p999_us"], late["worst_us"],
+        );
     }
     text
 }

@@ -29,14 +29,18 @@ impl Supervisor {
             self.claim(&held.into_iter().map(|(vip, _)| vip).filter(stays).collect::<Vec<_>>()).await?;
         }
         self.make_current()?;
-        self.claim(&wanted).await
+        self.claim(&wanted).await?;
+        self.set_vrrp();
+        Ok(())
     }
 
-    /// Where each VIP of the model belongs.
+    /// Where each VIP of the model belongs that no virtual router has.
     pub(super) async fn wanted_vips(&self) -> Result<Vec<Vip>, Error> {
         let addresses = address::addresses(&self.netlink).await?;
         let interfaces = self.interfaces();
+        let of_routers = Self::addresses_of_routers(&self.loaded.model.vrrp);
         let vips = self.loaded.model.services.iter().map(|service| service.key.vip);
+        let vips = vips.filter(|vip| !of_routers.contains(vip));
         let mut wanted: Vec<Vip> = vips
             .filter_map(|address| {
                 let index = address::interface_for(address, &interfaces, &addresses)?;

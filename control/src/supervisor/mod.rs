@@ -8,6 +8,7 @@
 
 mod adopt;
 mod publish;
+mod vrrp;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +41,9 @@ use crate::quorum::Quorums;
 use crate::setup::{describe, setup};
 use crate::slow_start::SlowStart;
 use crate::survey::{Survey, SurveyError, survey};
+use crate::vrrp::thread::VrrpThread;
+use crate::vrrp::track::{self, Trackers};
+use vrrp::Pulse;
 
 /// How long `ready` waits for first checks and MAC addresses; then it is said with what there is.
 const READY_WITHIN: Duration = Duration::from_secs(3);
@@ -105,6 +109,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                 if !supervisor.plane.is_alive() {
                     break Err(Error::WorkerDied);
                 }
+                supervisor.track();
                 if let Err(error) = supervisor.watch_clients_and_starts() {
                     break Err(error);
                 }
@@ -142,6 +147,11 @@ struct Supervisor {
     passive: PassiveHealth,
     quorums: Quorums,
     slow_start: SlowStart,
+    vrrp: VrrpThread,
+    trackers: Trackers<Event>,
+    /// What the thread was last told of that.
+    tracked: Option<track::Results>,
+    pulse: Pulse,
     is_ready: bool,
 }
 
@@ -166,7 +176,9 @@ impl Supervisor {
             );
         }
         let checks = Runner::new(sender.clone());
-        let vip_checks = VipChecks::new(sender);
+        let vip_checks = VipChecks::new(sender.clone());
+        let trackers = Trackers::new(sender.clone());
+        let vrrp = VrrpThread::start(sender)?;
         let notifier = Notifier::start(loaded.model.scripts.clone(), loaded.model.notify.clone());
         let mut supervisor = Supervisor {
             options,
@@ -185,6 +197,10 @@ impl Supervisor {
             passive: PassiveHealth::default(),
             quorums: Quorums::default(),
             slow_start: SlowStart::default(),
+            vrrp,
+            trackers,
+            tracked: None,
+            pulse: Pulse::default(),
             is_ready: false,
         };
         if let Err(error) = supervisor.adopt().await {
@@ -224,6 +240,8 @@ impl Supervisor {
             Event::Neighbor(_)
             | Event::Health(health::Event::Changed { .. } | health::Event::Weight { .. }) => {}
             Event::Vip(event) => event.log(),
+            Event::Vrrp(event) => return self.vrrp_told(event),
+            Event::Track(track::Event::Changed) => self.track(),
             // Perhaps it answers with another MAC address now: ask.
             Event::Health(health::Event::Failing { key, .. }) => {
                 for key in compile::neighbors_at(&self.loaded.model, &self.survey, key.address) {
@@ -293,9 +311,14 @@ impl Supervisor {
                         plane: &self.plane,
                         is_ready: self.is_ready,
                         worst_lateness: self.checks.worst_lateness(),
+                        vrrp: &self.vrrp.view(),
                     },
                 ))
             }
+            Request::Announce { router } => match self.announce(router.as_deref()) {
+                Ok(text) => Answer::text(text),
+                Err(why) => Answer::error(why),
+            },
             Request::Reload => match self.reload().await {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
@@ -305,10 +328,15 @@ impl Supervisor {
     }
 
     async fn stop(mut self) {
+        for news in news::of_vrrp_end(&self.loaded.model) {
+            self.notifier.tell(news);
+        }
         let has_quorum = |service: &VirtualService| !self.quorums.is_lost(&service.key);
         for news in news::of_the_end(&self.loaded.model, &self.said, has_quorum) {
             self.notifier.tell(news);
         }
+        // First of all: the other director takes over at once.
+        self.vrrp.stop().await;
         if let Err(error) = self.vips.release_all().await {
             tracing::error!("a VIP may be left: {error}");
         }

@@ -67,6 +67,8 @@ pub enum Event {
     PriorityChanged {
         /// Its name.
         router: String,
+        /// Its state.
+        state: State,
         /// What it was.
         from: u8,
         /// What it is.
@@ -78,6 +80,8 @@ pub enum Event {
         router: String,
         /// From whom.
         source: IpAddr,
+        /// Its own priority in force.
+        own: u8,
         /// Which.
         priority: u8,
     },
@@ -141,7 +145,9 @@ impl VrrpThread {
                 Ok(Ok(())) => {}
                 Ok(Err(source)) => match begun.send(Err(failed(source))) {
                     // Nobody waits for the beginning any more.
-                    Err(std::sync::mpsc::SendError(Err(error))) => drop(events.send(died(&error.to_string()).into())),
+                    Err(std::sync::mpsc::SendError(Err(error))) => {
+                        drop(events.send(died(&error.to_string()).into()))
+                    }
                     _ => {}
                 },
                 Err(panic) => drop(events.send(died(&words(&*panic)).into())),

@@ -1,5 +1,6 @@
 //! What there is to see of VRRP: plain data, as `shunt show vrrp --json` prints it and metrics count it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -51,7 +52,7 @@ pub struct RouterView {
     /// Counters since the start.
     pub counters: Counters,
     /// Adverts that were refused, by the name of the reason; reasons that never were are missing.
-    pub rejected: Vec<(&'static str, u64)>,
+    pub rejected: BTreeMap<&'static str, u64>,
     /// The last one of them.
     pub last_rejected: Option<RejectedView>,
     /// Somebody else who is active at the same time.

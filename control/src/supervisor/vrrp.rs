@@ -1,0 +1,190 @@
+//! The supervisor's side of VRRP: what the thread is told of (configuration, what is tracked, the director's own work), and
+//! what is made of what it tells.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shunt_dataplane::packet::MacAddress;
+
+use super::Supervisor;
+use crate::error::Error;
+use crate::model::Vrrp;
+use crate::news;
+use crate::vrrp::thread::{Event, Facts};
+use crate::vrrp::track::Dataplane;
+
+/// A worker that takes no turn for this long stands still: asleep it takes many a second.
+const STALLED: Duration = Duration::from_secs(1);
+
+/// Whether the dataplane works: what changes while it does, and since when it has not.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    /// Turns of each worker, and when they were last more.
+    turns: Vec<(u64, Instant)>,
+    /// Frames seen by each interface, and when they were last more.
+    frames: BTreeMap<String, (u64, Instant)>,
+}
+
+impl Supervisor {
+    /// The thread goes on with what the model says.
+    pub(super) fn set_vrrp(&mut self) {
+        let model = &self.loaded.model;
+        self.trackers.set(&model.vrrp, &model.scripts);
+        self.vrrp.configure(Arc::new(model.vrrp.clone()), Facts::default());
+        self.track();
+    }
+
+    /// VIPs that virtual routers hold: nobody else adds or removes them.
+    pub(super) fn addresses_of_routers(vrrp: &Vrrp) -> HashSet<IpAddr> {
+        vrrp.routers.iter().flat_map(|router| router.all_addresses()).map(|address| address.address).collect()
+    }
+
+    /// Tells the thread what is tracked, if there is anything to yield.
+    pub(super) fn track(&mut self) {
+        if self.loaded.model.vrrp.routers.is_empty() {
+            return;
+        }
+        let mut results = self.trackers.results();
+        results.dataplane = self.dataplane();
+        if self.tracked.as_ref() != Some(&results) {
+            self.vrrp.track(results.clone());
+            self.tracked = Some(results);
+        }
+    }
+
+    fn dataplane(&mut self) -> Dataplane {
+        let now = Instant::now();
+        let turns = self.plane.workers().iter().map(|worker| worker.stats.turns.value());
+        let stalled = self.pulse.stalled(now, turns).map(|worker| {
+            format!("worker {worker} of the dataplane has taken no turn for {} s", STALLED.as_secs())
+        });
+        let watched = |routers: &Vrrp| {
+            let routers = routers.routers.iter().map(|router| &router.track);
+            let mut all = routers.chain(self.loaded.model.vrrp.groups.iter().map(|group| &group.track));
+            all.any(|track| track.receiving.is_some())
+        };
+        // Counted by the XDP program: asked for only where somebody wants to know.
+        let silent = match watched(&self.loaded.model.vrrp) {
+            true => {
+                let names = self.survey.interfaces.iter().map(|link| link.name.clone());
+                let counts = self.plane.steer_counts();
+                let seen = names.zip(counts).filter_map(|(name, counts)| {
+                    let counts = counts.ok()?;
+                    Some((name, counts.passed + counts.redirected + counts.no_socket))
+                });
+                self.pulse.silent(now, seen)
+            }
+            false => BTreeMap::new(),
+        };
+        let real_server_up = self.said.is_empty() || self.said.values().any(|standing| standing.is_up());
+        Dataplane { stalled, silent, real_server_up }
+    }
+
+    /// What the thread tells.
+    pub(super) fn vrrp_told(&mut self, event: Event) -> Result<(), Error> {
+        match &event {
+            Event::Died(why) => return Err(Error::Vrrp(why.clone())),
+            Event::Vmac { interface, mac, active } => self.steer_mac(*interface, MacAddress(*mac), *active),
+            _ => {}
+        }
+        if let Some(news) = news::of_vrrp(&self.loaded.model, &event) {
+            self.notifier.tell(news);
+        }
+        Ok(())
+    }
+
+    /// Announces the addresses of the router of this name, or of all.
+    pub(super) fn announce(&self, name: Option<&str>) -> Result<String, String> {
+        let view = self.vrrp.view();
+        let named = view.routers.iter().filter(|router| name.is_none_or(|name| router.name == name));
+        let (active, others): (Vec<_>, Vec<_>) = named.partition(|router| router.holds);
+        let names: Vec<&str> = active.iter().map(|router| router.name.as_str()).collect();
+        match (names.is_empty(), name, others.is_empty()) {
+            (false, ..) => {
+                self.vrrp.announce(name.map(str::to_owned));
+                Ok(format!("announced: {}", names.join(", ")))
+            }
+            (true, Some(name), true) => {
+                Err(format!("there is no virtual router {name}: see shunt show vrrp"))
+            }
+            (true, Some(name), false) => Err(format!(
+                "{name} is not active here, and only who is active announces: see shunt show vrrp"
+            )),
+            (true, None, _) => Err("no virtual router is active here: see shunt show vrrp".to_owned()),
+        }
+    }
+
+    /// Frames to a virtual MAC are the director's own while it is active.
+    fn steer_mac(&mut self, index: u32, mac: MacAddress, active: bool) {
+        let Some(port) = self.survey.interfaces.iter().position(|link| link.index == index) else { return };
+        let Some(program) = self.plane.program(port) else { return };
+        let done = if active { program.set_mac(mac) } else { program.unset_mac(mac) };
+        if let Err(error) = done {
+            tracing::error!("the XDP program does not know about the virtual MAC address {mac}: {error}");
+        }
+    }
+}
+
+impl Pulse {
+    /// The first worker that stands still.
+    fn stalled(&mut self, now: Instant, turns: impl Iterator<Item = u64>) -> Option<usize> {
+        let mut stalled = None;
+        for (worker, turns) in turns.enumerate() {
+            if self.turns.len() <= worker {
+                self.turns.push((turns, now));
+            }
+            let (before, since) = &mut self.turns[worker];
+            if *before != turns {
+                (*before, *since) = (turns, now);
+            } else if now.duration_since(*since) >= STALLED {
+                stalled = stalled.or(Some(worker));
+            }
+        }
+        stalled
+    }
+
+    /// For how long each interface has been silent, in whole seconds: a change is worth telling then only.
+    fn silent(
+        &mut self,
+        now: Instant,
+        frames: impl Iterator<Item = (String, u64)>,
+    ) -> BTreeMap<String, Duration> {
+        for (name, frames) in frames {
+            let (before, since) = self.frames.entry(name).or_insert((frames, now));
+            if *before != frames {
+                (*before, *since) = (frames, now);
+            }
+        }
+        let whole = |since: &Instant| Duration::from_secs(now.duration_since(*since).as_secs());
+        self.frames.iter().map(|(name, (_, since))| (name.clone(), whole(since))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_takes_no_turn_for_a_second_stands_still_until_it_takes_one() {
+        let (mut pulse, start) = (Pulse::default(), Instant::now());
+        let mut at =
+            |ms, turns: [u64; 2]| pulse.stalled(start + Duration::from_millis(ms), turns.into_iter());
+        assert_eq!(at(0, [5, 7]), None);
+        assert_eq!(at(900, [6, 7]), None);
+        assert_eq!(at(1000, [7, 7]), Some(1));
+        assert_eq!(at(2500, [7, 7]), Some(0));
+        assert_eq!(at(2600, [8, 8]), None);
+    }
+
+    #[test]
+    fn an_interface_is_silent_since_its_last_frame() {
+        let (mut pulse, start) = (Pulse::default(), Instant::now());
+        let mut at = |ms, frames| {
+            let seen = [("eth0".to_owned(), frames)].into_iter();
+            pulse.silent(start + Duration::from_millis(ms), seen)["eth0"].as_secs()
+        };
+        assert_eq!([at(0, 1), at(2500, 1), at(2600, 2), at(3700, 2)], [0, 2, 0, 1]);
+    }
+}
