@@ -18,5 +18,6 @@
 //! - addresses are added after the first advert and before the announcements, and removed before Backup is told.
 
 pub mod step;
+pub mod vmac;
 
 pub use step::{Action, Burst, Cause, Heard, Input, Level, RouterId, Standing, State};
