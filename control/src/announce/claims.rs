@@ -90,8 +90,7 @@ impl Claims {
                 }
             }
         }
-        let is_wanted = |index, address| wanted.get(index).is_some_and(|addresses| addresses.contains(address));
-        self.told.retain(|(index, address), _| is_wanted(index, address));
+        self.told.retain(|(index, address), _| wanted.get(index).is_some_and(|all| all.contains(address)));
         (self.watched, self.own) = (wanted, own);
         refused
     }

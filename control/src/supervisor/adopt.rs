@@ -14,7 +14,7 @@ impl Supervisor {
     /// Makes the world follow the model: wanted neighbours and checks, forwarding state, VIPs.
     pub(super) async fn adopt(&mut self) -> Result<(), Error> {
         self.neighbors.want(compile::neighbors(&self.loaded.model, &self.survey));
-        self.notifier.set(self.loaded.model.scripts.clone(), self.loaded.model.notify.clone());
+        self.notifier.set(&self.loaded.model);
         self.checks.set_scripts(self.loaded.model.scripts.clone());
         // A server that is up stays up until its new check has said otherwise.
         let up: HashSet<IpAddr> =

@@ -179,7 +179,7 @@ impl Supervisor {
         let vip_checks = VipChecks::new(sender.clone());
         let trackers = Trackers::new(sender.clone());
         let vrrp = VrrpThread::start(sender)?;
-        let notifier = Notifier::start(loaded.model.scripts.clone(), loaded.model.notify.clone());
+        let notifier = Notifier::start(&loaded.model);
         let mut supervisor = Supervisor {
             options,
             loaded,
