@@ -61,3 +61,11 @@ pub const MAX_REPLY: usize = 65_535;
 pub const MAIL_PORT: u16 = 25;
 /// Longest conversation with a mail server.
 pub const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
+/// UDP port on which directors tell each other of flows; IPVS has the same one.
+pub const SYNC_PORT: u16 = 8848;
+/// The key that they share.
+pub const SYNC_KEY_FILE: &str = "/etc/shunt/sync.key";
+/// Flows a second that are told of at most.
+pub const SYNC_RATE: u32 = 50_000;
+/// A director that returns waits this long at most for the flows of the others.
+pub const SYNC_WAIT: Duration = Duration::from_secs(10);

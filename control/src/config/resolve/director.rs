@@ -14,7 +14,7 @@ use crate::config::location::Place;
 use crate::model::{Director, Idle};
 
 /// Longest name of an interface: the kernel's IFNAMSIZ less the NUL.
-const LONGEST_NAME: usize = 15;
+pub(in crate::config) const LONGEST_NAME: usize = 15;
 /// Highest core number: the kernel's largest CONFIG_NR_CPUS, less one.
 const LAST_CORE: usize = 8191;
 const MOST_FLOWS: usize = 1 << 28;

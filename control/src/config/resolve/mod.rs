@@ -33,7 +33,7 @@ use crate::model::Model;
 use report::Report;
 
 pub(super) use check::{MOST_RESULTS, default_port};
-pub(super) use director::{AUTO, MOST_INTERFACES, name_fault};
+pub(super) use director::{AUTO, LONGEST_NAME, MOST_INTERFACES, name_fault};
 pub(super) use http::server_name;
 pub(super) use options::netmask;
 pub(super) use service::default_vip_check;

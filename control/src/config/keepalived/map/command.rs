@@ -43,6 +43,19 @@ pub(super) fn command(report: &mut Report, line: &Line<'_>) -> Option<Command> {
     Some(Command { argv, user, timeout: None })
 }
 
+/// `PROGRAM`; the program and its arguments are one word, in quotes if there are arguments.
+pub(super) fn check(report: &mut Report, line: &Line<'_>) -> Option<Command> {
+    let command = command(report, line)?;
+    if command.user.is_some() {
+        let message = format!("{} has more than one word", named(line.key.name));
+        let help = "give the program and its arguments in one pair of quotes, and its user on a line of its own: user \
+                    nobody";
+        report.error(line.at(), line.path(), message, help);
+        return None;
+    }
+    Some(command)
+}
+
 /// `USER [GROUP]`
 pub(super) fn user(report: &mut Report, line: &Line<'_>) -> Option<User> {
     let name = value::token(report, line.word(0)?, line.path());

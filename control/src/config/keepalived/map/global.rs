@@ -14,6 +14,11 @@ use crate::model::{Mail, MailServer, Notify, Pipe, Scripts, Timeouts};
 const SMTP_PORT: u16 = 25;
 const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Pipes, and the programs that read them.
+const PIPES: [(&str, &str); 2] =
+    [("notify_fifo", "notify_fifo_script"), ("lvs_notify_fifo", "lvs_notify_fifo_script")];
+const VRRP_PIPES: [(&str, &str); 1] = [("vrrp_notify_fifo", "vrrp_notify_fifo_script")];
+
 /// What `global_defs` says.
 pub(super) struct Globals {
     pub timeouts: Timeouts,
@@ -23,6 +28,10 @@ pub(super) struct Globals {
     pub service_alert: bool,
     /// Mail about real servers, unless one says otherwise.
     pub real_alert: bool,
+    /// Mail about instances and their groups, unless one says otherwise.
+    pub vrrp_alert: bool,
+    /// Pipes that are told of nothing else than instances and their groups.
+    pub vrrp_pipes: Vec<Pipe>,
     pub log_all_failures: bool,
     /// `default_interface`, and where it stands.
     pub interface: Option<String>,
@@ -40,40 +49,45 @@ pub(super) fn read(report: &mut Report, root: &Section<'_>) -> Globals {
     let defs = Defs { root };
     let script = defs.last("script_user").and_then(|line| command::user(report, line));
     let mut switch = |name| defs.last(name).and_then(|line| value::switch(report, line));
-    let alert = switch("smtp_alert_checker").or(switch("smtp_alert"));
+    let alert_of_all = switch("smtp_alert");
+    let alert = switch("smtp_alert_checker").or(alert_of_all);
+    let vrrp_alert = switch("smtp_alert_vrrp").or(alert_of_all).unwrap_or(false);
     let log_all_failures = switch("checker_log_all_failures").unwrap_or(false);
     let interface = defs.last("default_interface").and_then(|line| {
         let name = value::interface(report, line.word(0)?, line.path())?;
         report.locate(crate::config::Place::Interface(name.clone()), &line.word(0)?.at);
         Some(name)
     });
+    let pipes = pipes(report, &defs, &PIPES, &[]);
+    let vrrp_pipes = self::pipes(report, &defs, &VRRP_PIPES, &pipes);
     Globals {
         timeouts: timeouts(report, &defs),
         scripts: Scripts { security: defs.has("enable_script_security"), user: script },
-        notify: Notify {
-            pipes: pipes(report, &defs),
-            mail: mail(report, &defs),
-            at_start: defs.has("rs_init_notifies"),
-        },
+        notify: Notify { pipes, mail: mail(report, &defs), at_start: defs.has("rs_init_notifies") },
         // keepalived: validate_check_config(): silence about services, mail about real servers.
         service_alert: alert.unwrap_or(false),
         real_alert: alert.unwrap_or(true),
+        vrrp_alert,
+        vrrp_pipes,
         log_all_failures,
         interface,
     }
 }
 
 /// The lines of all `global_defs` of the file and what it includes.
-struct Defs<'a, 'b> {
-    root: &'b Section<'a>,
+#[derive(Clone, Copy)]
+pub(super) struct Defs<'a, 'b> {
+    pub root: &'b Section<'a>,
 }
 
 impl<'a, 'b> Defs<'a, 'b> {
-    fn last(&self, name: &str) -> Option<&'b Line<'a>> {
+    /// The line that counts.
+    pub(super) fn last(&self, name: &str) -> Option<&'b Line<'a>> {
         self.root.all("global_defs").filter_map(|defs| defs.section.last(name)).last()
     }
 
-    fn has(&self, name: &str) -> bool {
+    /// Whether there is one.
+    pub(super) fn has(&self, name: &str) -> bool {
         self.last(name).is_some()
     }
 }
@@ -106,11 +120,10 @@ fn timeouts(report: &mut Report, defs: &Defs<'_, '_>) -> Timeouts {
     timeouts
 }
 
-fn pipes(report: &mut Report, defs: &Defs<'_, '_>) -> Vec<Pipe> {
+/// The pipes of these keywords; `before`: others, which may not be the same.
+fn pipes(report: &mut Report, defs: &Defs<'_, '_>, names: &[(&str, &str)], before: &[Pipe]) -> Vec<Pipe> {
     let mut pipes = Vec::new();
-    for (name, script) in
-        [("notify_fifo", "notify_fifo_script"), ("lvs_notify_fifo", "lvs_notify_fifo_script")]
-    {
+    for (name, script) in names {
         let reader = defs.last(script).and_then(|line| Some((command::command(report, line)?, line)));
         match defs.last(name).and_then(|line| Some((line.word(0)?, line))) {
             Some((path, line)) => {
@@ -129,7 +142,7 @@ fn pipes(report: &mut Report, defs: &Defs<'_, '_>) -> Vec<Pipe> {
                     report.error(&path.at, line.path(), message, "begin it with a /");
                 }
                 let path = PathBuf::from(&path.text);
-                if pipes.iter().any(|pipe: &Pipe| pipe.path == path) {
+                if before.iter().chain(&pipes).any(|pipe: &Pipe| pipe.path == path) {
                     let message =
                         format!("{} is the pipe of notify_fifo: it gets each line once", path.display());
                     report.warning(
@@ -222,9 +235,13 @@ fn alerts<'a, 'b>(root: &'b Section<'a>) -> impl Iterator<Item = &'b Line<'a>> {
     let globals = root.all("global_defs");
     let services = || root.all("virtual_server");
     let reals = services().flat_map(|line| line.section.all("real_server"));
-    let of_services = services().chain(reals).flat_map(|line| line.section.all("smtp_alert"));
+    let routers = root.all("vrrp_instance").chain(root.all("vrrp_sync_group"));
+    let of_services = services().chain(reals).chain(routers).flat_map(|line| line.section.all("smtp_alert"));
     globals
-        .flat_map(|line| line.section.all("smtp_alert").chain(line.section.all("smtp_alert_checker")))
+        .flat_map(|line| {
+            let of = |name| line.section.all(name);
+            of("smtp_alert").chain(of("smtp_alert_checker")).chain(of("smtp_alert_vrrp"))
+        })
         .chain(of_services)
 }
 

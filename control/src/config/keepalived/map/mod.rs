@@ -37,16 +37,10 @@ pub(super) fn model(report: &mut Report, statements: &[Statement]) -> Option<Mod
     let top = At { source: report.source.clone(), span: 0..0 };
     report.locate(Place::Director, root.last("vrrp_instance").map_or(&top, |line| line.at()));
     let globals = global::read(report, &root);
-    let instances = vrrp::read(report, &root, globals.interface.as_deref());
+    let files = Files::read(report, &root);
+    let (vrrp, instances) = vrrp::read(report, &root, &globals, &files);
     let director = interface::director(report, &globals, &instances);
     let groups = Groups::read(report, &root);
-    let files = Files::read(report, &root);
     let services = virtual_server::all(report, &root, &globals, &groups, &files);
-    Some(Model {
-        director,
-        services,
-        scripts: globals.scripts,
-        notify: globals.notify,
-        vrrp: crate::model::Vrrp::default(),
-    })
+    Some(Model { director, services, scripts: globals.scripts, notify: globals.notify, vrrp })
 }

@@ -146,7 +146,10 @@ fn is_good(report: &mut Report, statement: &Statement, key: &Key, path: &str) ->
             let help = format!("write {} instead", named(better));
             report.warning(at, path, format!("{name} is deprecated - use {}", named(better)), help);
         }
-        Tier::Acts | Tier::Already(_) | Tier::Vrrp => {}
+        Tier::Differs(how) => {
+            report.warning(at, path, format!("{name} is not the same here: {how}"), "know that");
+        }
+        Tier::Acts | Tier::Already(_) => {}
     }
     let help = format!("write it like this: {}", key.line());
     match (&statement.block, key.opens) {

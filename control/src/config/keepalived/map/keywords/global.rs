@@ -1,12 +1,12 @@
 //! Keywords of the file itself that are about the whole process, and those of `global_defs`.
 
 use super::Block::{Global, List, Root, Ssl, TrackFile};
-use super::{Key, MANY, acts, already, rejected, warns};
+use super::{Key, MANY, acts, already, differs, rejected, warns};
 
 const ROOT: &[super::Block] = &[Root];
 const G: &[super::Block] = &[Global];
 
-const VRRP: &str = "this version of shunt runs no VRRP";
+const BESIDE: &str = "addresses are announced on the interfaces that they are on alone";
 const ONE_PROCESS: &str = "shunt is one process and has its own name";
 const PRIORITY: &str =
     "the scheduling of processes is left to whoever starts shunt (systemd: Nice=, CPUSchedulingPolicy=)";
@@ -16,7 +16,7 @@ const SNMP: &str = "shunt has no SNMP agent";
 const DBUS: &str = "shunt is not on D-Bus";
 const FIREWALL: &str =
     "shunt makes no firewall rules: the XDP program takes frames for a VIP before the kernel sees them";
-const BUFFERS: &str = "shunt sets the size of its netlink buffers itself";
+const BUFFERS: &str = "shunt sets the size of its buffers itself";
 const JOURNAL: &str = "shunt writes no copies of its configuration";
 
 pub(super) const KEYS: &[Key] = &[
@@ -64,7 +64,7 @@ pub(super) const KEYS: &[Key] = &[
     acts(G, "smtp_connect_timeout", 1..=1, "12"),
     acts(G, "smtp_alert", 0..=1, "off"),
     acts(G, "smtp_alert_checker", 0..=1, "off"),
-    warns(G, "smtp_alert_vrrp", 0..=1, "", VRRP),
+    acts(G, "smtp_alert_vrrp", 0..=1, ""),
     acts(G, "no_email_faults", 0..=0, ""),
     already(
         G,
@@ -78,10 +78,10 @@ pub(super) const KEYS: &[Key] = &[
     acts(G, "notify_fifo_script", 1..=MANY, "/usr/bin/reader"),
     acts(G, "lvs_notify_fifo", 1..=3, "/run/lvs.fifo"),
     acts(G, "lvs_notify_fifo_script", 1..=MANY, "/usr/bin/reader"),
-    warns(G, "vrrp_notify_fifo", 1..=3, "/run/vrrp.fifo", VRRP),
-    warns(G, "vrrp_notify_fifo_script", 1..=MANY, "/usr/bin/reader", VRRP),
-    warns(G, "vrrp_notify_priority_changes", 0..=1, "", VRRP),
-    warns(G, "fifo_write_vrrp_states_on_reload", 0..=0, "", VRRP),
+    acts(G, "vrrp_notify_fifo", 1..=3, "/run/vrrp.fifo"),
+    acts(G, "vrrp_notify_fifo_script", 1..=MANY, "/usr/bin/reader"),
+    acts(G, "vrrp_notify_priority_changes", 0..=1, ""),
+    warns(G, "fifo_write_vrrp_states_on_reload", 0..=0, "", "a reload that changes no state writes nothing"),
     acts(G, "rs_init_notifies", 0..=0, ""),
     // Programs.
     acts(G, "enable_script_security", 0..=0, ""),
@@ -96,13 +96,13 @@ pub(super) const KEYS: &[Key] = &[
     already(G, "lvs_flush_on_stop", 0..=1, "", "shunt's table is its own, and ends with it"),
     already(G, "lvs_flush_onstop", 0..=1, "", "shunt's table is its own, and ends with it")
         .means("lvs_flush_on_stop"),
-    warns(
+    differs(
         G,
         "lvs_sync_daemon",
         1..=MANY,
-        "eth0 VI_1",
-        "flows are not told to other directors; the scheduler maglev of a native configuration finds the same real \
-         server on all of them",
+        "eth0",
+        "directors tell each other of flows with shunt's own protocol, which IPVS does not understand, and with a key \
+         in /etc/shunt/sync.key, the same on all of them; instance, id, maxlen and ttl do nothing",
     ),
     acts(G, "checker_log_all_failures", 0..=1, ""),
     acts(G, "default_interface", 1..=1, "eth9"),
@@ -121,34 +121,34 @@ pub(super) const KEYS: &[Key] = &[
         "a file to be included that cannot be read is an error, always",
     ),
     // VRRP.
-    warns(G, "dynamic_interfaces", 0..=1, "", "the interfaces of shunt are there when it starts"),
-    warns(G, "disable_local_igmp", 0..=0, "", VRRP),
-    warns(G, "vrrp_mcast_group4", 1..=1, "224.0.0.18", VRRP),
-    warns(G, "vrrp_mcast_group6", 1..=1, "ff02::12", VRRP),
-    warns(G, "vrrp_garp_master_delay", 1..=1, "5", VRRP),
-    warns(G, "vrrp_garp_master_repeat", 1..=1, "5", VRRP),
-    warns(G, "vrrp_garp_master_refresh", 1..=1, "60", VRRP),
-    warns(G, "vrrp_garp_master_refresh_repeat", 1..=1, "2", VRRP),
-    warns(G, "vrrp_garp_lower_prio_delay", 1..=1, "10", VRRP),
-    warns(G, "vrrp_garp_lower_prio_repeat", 1..=1, "1", VRRP),
-    warns(G, "vrrp_down_timer_adverts", 1..=1, "3", VRRP),
-    warns(G, "vrrp_garp_interval", 1..=1, "0.001", VRRP),
-    warns(G, "vrrp_gna_interval", 1..=1, "0.001", VRRP),
-    warns(G, "vrrp_min_garp", 0..=1, "", VRRP),
-    warns(G, "vrrp_garp_extra_if", 1..=2, "100", VRRP),
-    warns(G, "vrrp_vmac_garp_intvl", 1..=2, "100", VRRP),
-    warns(G, "vrrp_lower_prio_no_advert", 0..=1, "", VRRP),
-    warns(G, "vrrp_higher_prio_send_advert", 0..=1, "", VRRP),
-    warns(G, "vrrp_version", 1..=1, "2", VRRP),
-    warns(G, "vrrp_check_unicast_src", 0..=0, "", VRRP),
-    warns(G, "vrrp_skip_check_adv_addr", 0..=0, "", VRRP),
-    warns(G, "vrrp_strict", 0..=0, "", VRRP),
-    warns(G, "vrrp_startup_delay", 1..=1, "5.5", VRRP),
-    warns(G, "log_unknown_vrids", 0..=0, "", VRRP),
-    warns(G, "vrrp_rx_bufs_policy", 1..=1, "MTU", VRRP),
-    warns(G, "vrrp_rx_bufs_multiplier", 1..=1, "3", VRRP),
-    warns(G, "vmac_prefix", 1..=1, "vmac", VRRP),
-    warns(G, "vmac_addr_prefix", 1..=1, "vmac", VRRP),
+    already(G, "dynamic_interfaces", 0..=1, "", "an instance waits for an interface that is not there"),
+    warns(G, "disable_local_igmp", 0..=0, "", "the groups of a multicast instance are joined"),
+    acts(G, "vrrp_mcast_group4", 1..=1, "224.0.0.19"),
+    acts(G, "vrrp_mcast_group6", 1..=1, "ff02::13"),
+    acts(G, "vrrp_garp_master_delay", 1..=1, "7"),
+    acts(G, "vrrp_garp_master_repeat", 1..=1, "3"),
+    acts(G, "vrrp_garp_master_refresh", 1..=1, "60"),
+    acts(G, "vrrp_garp_master_refresh_repeat", 1..=1, "2"),
+    acts(G, "vrrp_garp_lower_prio_delay", 1..=1, "10"),
+    acts(G, "vrrp_garp_lower_prio_repeat", 1..=1, "1"),
+    acts(G, "vrrp_down_timer_adverts", 1..=1, "4"),
+    acts(G, "vrrp_garp_interval", 1..=1, "0.001"),
+    acts(G, "vrrp_gna_interval", 1..=1, "0.001"),
+    acts(G, "vrrp_min_garp", 0..=1, ""),
+    warns(G, "vrrp_garp_extra_if", 1..=2, "100", BESIDE),
+    warns(G, "vrrp_vmac_garp_intvl", 1..=2, "100", BESIDE),
+    acts(G, "vrrp_lower_prio_no_advert", 0..=1, ""),
+    acts(G, "vrrp_higher_prio_send_advert", 0..=1, ""),
+    acts(G, "vrrp_version", 1..=1, "3"),
+    acts(G, "vrrp_check_unicast_src", 0..=0, ""),
+    acts(G, "vrrp_skip_check_adv_addr", 0..=0, ""),
+    acts(G, "vrrp_strict", 0..=0, ""),
+    acts(G, "vrrp_startup_delay", 1..=1, "5.5"),
+    acts(G, "log_unknown_vrids", 0..=0, ""),
+    warns(G, "vrrp_rx_bufs_policy", 1..=1, "MTU", BUFFERS),
+    warns(G, "vrrp_rx_bufs_multiplier", 1..=1, "3", BUFFERS),
+    acts(G, "vmac_prefix", 1..=1, "vmac"),
+    warns(G, "vmac_addr_prefix", 1..=1, "vmac", "addresses have no virtual interfaces of their own"),
     warns(G, "vrrp_iptables", 0..=2, "", FIREWALL),
     warns(G, "vrrp_ipsets", 0..=5, "", FIREWALL),
     warns(G, "nftables", 0..=1, "", FIREWALL),
@@ -214,6 +214,6 @@ pub(super) const KEYS: &[Key] = &[
     warns(G, "tmp_config_directory", 1..=1, "/run/k", JOURNAL),
     warns(G, "data_use_instance", 0..=1, "", JOURNAL),
     warns(G, "json_version", 1..=1, "2", "`shunt show --json` has its own format"),
-    warns(G, "vrrp_stats_update_interval", 1..=1, "5", VRRP),
+    warns(G, "vrrp_stats_update_interval", 1..=1, "5", SNMP),
     warns(G, "checker_stats_update_interval", 1..=1, "5", SNMP),
 ];

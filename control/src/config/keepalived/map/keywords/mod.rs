@@ -63,8 +63,8 @@ pub(super) enum Tier {
     Warns(&'static str),
     /// It cannot be; what is wrong, and what to do.
     Rejected(&'static str, &'static str),
-    /// Part of VRRP, which this version does not run. It is checked, and the block it stands in says the rest.
-    Vrrp,
+    /// It acts, and not as in keepalived; what is different.
+    Differs(&'static str),
 }
 
 /// A keyword.
@@ -202,13 +202,14 @@ const fn rejected(
     Key::new(blocks, name, words, example, Tier::Rejected(what, instead))
 }
 
-const fn vrrp(
+const fn differs(
     blocks: &'static [Block],
     name: &'static str,
     words: RangeInclusive<usize>,
     example: &'static str,
+    how: &'static str,
 ) -> Key {
-    Key::new(blocks, name, words, example, Tier::Vrrp)
+    Key::new(blocks, name, words, example, Tier::Differs(how))
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub(super) const KEYS: &[Key] = &[
         "ha_suspend",
         0..=0,
         "",
-        "this version of shunt runs no VRRP: the VIP is always here, and the checks always run",
+        "the checks of a director run also while another one has the VIP, so that it knows its real servers when it takes over",
     ),
     // Of both.
     acts(BOTH, "delay_loop", 1..=1, "7"),
@@ -81,7 +81,7 @@ pub(super) const KEYS: &[Key] = &[
     // Beside them.
     acts(T, "file", 1..=1, "/run/load"),
     acts(T, "weight", 1..=2, "3"),
-    warns(T, "init_file", 0..=2, "", "the file is not made; one that is not there counts as 0"),
+    acts(T, "init_file", 0..=2, ""),
     warns(S, "password", 1..=1, "secret", CLIENT),
     warns(
         S,

@@ -58,6 +58,6 @@ fn fate(key: &Key) -> String {
         Tier::Deprecated(better) => format!("acts, with a warning; write `{better}`"),
         Tier::Warns(lost) => format!("does nothing, with a warning: {lost}"),
         Tier::Rejected(what, instead) => format!("rejected: {what}; {instead}"),
-        Tier::Vrrp => "VRRP: checked, and not run".to_owned(),
+        Tier::Differs(how) => format!("acts, with a warning: {how}"),
     }
 }

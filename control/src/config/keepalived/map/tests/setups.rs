@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{good, said};
-use crate::config::{Place, defaults};
+use crate::config::{Place, VrrpHook, VrrpPart, defaults};
 use crate::model::*;
 
 const WEB: &str = "198.18.0.100";
@@ -35,12 +35,12 @@ fn a_web_farm_with_connections_as_checks() {
         real(12)
     );
     let loaded = good(&text);
-    assert_eq!(said(&Ok(loaded.clone())), [RUNS_NO_VRRP]);
+    assert_eq!(said(&Ok(loaded.clone())), [""; 0]);
     let check = HealthCheck { timing: timing(6, 3, 1, 1), ..check(Probe::Tcp) };
     let reals = [11, 12].map(|last| RealServer { checks: vec![check.clone()], ..server(last) });
     let expected =
         VirtualService { scheduler: Scheduler::Rr, persistence: None, reals: reals.to_vec(), ..service() };
-    assert_eq!(loaded.model, model(vec![expected]));
+    assert_eq!(loaded.model, Model { vrrp: vrrp(), ..model(vec![expected]) });
     let key = loaded.model.services[0].key;
     let line = |place| loaded.locations.describe(&place).unwrap();
     assert_eq!(line(Place::Service(key)), "k.conf:15");
@@ -72,7 +72,6 @@ fn two_directors_with_persistence_a_sorry_server_and_requests_as_checks() {
     assert_eq!(
         said(&Ok(loaded.clone())),
         [
-            RUNS_NO_VRRP,
             "warning: nopreempt does not work with state master and is cleared: this node will preempt",
             "warning: 'nb_get_retry' is deprecated - use 'retry'",
             "warning: 'nb_get_retry' is deprecated - use 'retry'",
@@ -101,7 +100,17 @@ fn two_directors_with_persistence_a_sorry_server_and_requests_as_checks() {
         no_faults: false,
     };
     let notify = Notify { mail: Some(mail), ..Notify::default() };
-    assert_eq!(loaded.model, Model { notify, ..model(vec![expected]) });
+    let mut held = router();
+    held.addresses[0].prefix_len = 24;
+    let held = VirtualRouter {
+        vrid: 1,
+        priority: 101,
+        begins_active: true,
+        password: Some(*b"foo\0\0\0\0\0"),
+        ..held
+    };
+    let vrrp = Vrrp { routers: vec![held], ..Vrrp::default() };
+    assert_eq!(loaded.model, Model { notify, vrrp, ..model(vec![expected]) });
 }
 
 #[test]
@@ -120,7 +129,7 @@ fn two_equal_directors_with_a_group() {
         real(13)
     );
     let loaded = good(&text);
-    assert_eq!(said(&Ok(loaded.clone())), ["warning: the block is empty: no mail is sent", RUNS_NO_VRRP]);
+    assert_eq!(said(&Ok(loaded.clone())), ["warning: the block is empty: no mail is sent"]);
     let check = HealthCheck { timing: timing(3, 3, 3, 1), ..check(http("/health_check.html", None)) };
     let reals =
         [12, 13].map(|last| RealServer { checks: vec![check.clone()], inhibit: true, ..server(last) });
@@ -130,7 +139,7 @@ fn two_equal_directors_with_a_group() {
         reals: reals.to_vec(),
         ..service()
     };
-    assert_eq!(loaded.model, model(vec![expected]));
+    assert_eq!(loaded.model, Model { vrrp: vrrp(), ..model(vec![expected]) });
 }
 
 #[test]
@@ -144,13 +153,48 @@ fn vrrp_alone_between_two_directors() {
     assert_eq!(
         said(&Ok(loaded.clone())),
         [
-            "warning: 'vrrp_script' does nothing here: this version of shunt runs no vrrp",
-            RUNS_NO_VRRP,
+            "warning: vrrp_instance 'vi_1' has no virtual_ipaddress: it tells who is active, and no more",
             "warning: auth_pass is truncated to its first 8 bytes",
         ]
     );
+    let command = |argv: &[&str]| Command {
+        argv: argv.iter().map(|&word| word.to_owned()).collect(),
+        user: None,
+        timeout: None,
+    };
+    let peers = vec![Peer { address: "198.18.0.2".parse().unwrap(), min_ttl: 0, max_ttl: 255 }];
+    let router = VirtualRouter {
+        vrid: 33,
+        priority: 200,
+        begins_active: true,
+        password: Some(*b"isi_pass"),
+        addresses: Vec::new(),
+        peers: Peers::Unicast { peers, ttl: 255, fault_without: false },
+        source: Some("198.18.0.1".parse().unwrap()),
+        track: Tracking {
+            scripts: vec![Tracked { name: "chk_haproxy".into(), effect: Effect::Fault }],
+            ..Tracking::default()
+        },
+        hooks: VrrpHooks { active: Some(command(&["/etc/keepalived/master.sh"])), ..VrrpHooks::default() },
+        ..router()
+    };
+    let script = TrackScript {
+        name: "chk_haproxy".into(),
+        command: command(&["/usr/sbin/pidof", "haproxy"]),
+        interval: Duration::from_secs(2),
+        effect: Effect::Fault,
+        rise: 1,
+        fall: 1,
+        init_fail: false,
+    };
+    let vrrp = Vrrp { routers: vec![router], scripts: vec![script], ..Vrrp::default() };
     let scripts = Scripts { security: true, user: None };
-    assert_eq!(loaded.model, Model { scripts, ..model(Vec::new()) });
+    assert_eq!(loaded.model, Model { scripts, vrrp, ..model(Vec::new()) });
+    let line =
+        |kind, name: &str| loaded.locations.describe(&Place::Vrrp { kind, name: name.to_owned() }).unwrap();
+    assert_eq!(line(VrrpPart::Router, "VI_1"), "k.conf:8");
+    assert_eq!(line(VrrpPart::Script, "chk_haproxy"), "k.conf:4");
+    assert_eq!(line(VrrpPart::RouterHook(VrrpHook::Active), "VI_1"), "k.conf:24");
 }
 
 #[test]
@@ -205,7 +249,50 @@ fn a_block_with_a_slip_in_its_name_is_one_error_and_the_rest_is_read() {
     );
 }
 
-const RUNS_NO_VRRP: &str = "warning: vrrp_instance 'vi_1': this version of shunt runs no vrrp";
+/// That of `VI_1`.
+fn router() -> VirtualRouter {
+    let address = VirtualAddress {
+        address: WEB.parse().unwrap(),
+        prefix_len: 32,
+        interface: None,
+        broadcast: None,
+        scope: 0,
+        label: None,
+        peer: None,
+        no_track: false,
+    };
+    VirtualRouter {
+        name: "VI_1".into(),
+        version: Version::V2,
+        ipv6: false,
+        interface: "eth0".into(),
+        vrid: 51,
+        priority: 120,
+        begins_active: false,
+        interval: Duration::from_secs(1),
+        down_timer_adverts: 3,
+        password: Some(*b"1111\0\0\0\0"),
+        addresses: vec![address],
+        excluded: Vec::new(),
+        peers: Peers::Multicast { group: "224.0.0.18".parse().unwrap() },
+        source: None,
+        track_source: false,
+        preempt: true,
+        preempt_delay: Duration::ZERO,
+        lower_prio_no_advert: false,
+        higher_prio_send_advert: false,
+        checks: AdvertChecks::default(),
+        checksum: Checksum::PseudoHeader,
+        vmac: None,
+        announce: Announce::default(),
+        track: Tracking::default(),
+        hooks: VrrpHooks::default(),
+    }
+}
+
+fn vrrp() -> Vrrp {
+    Vrrp { routers: vec![router()], ..Vrrp::default() }
+}
 
 fn model(mut services: Vec<VirtualService>) -> Model {
     if let [only] = services.as_mut_slice() {

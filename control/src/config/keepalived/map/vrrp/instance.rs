@@ -1,67 +1,62 @@
 //! `vrrp_instance`.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use super::super::super::report::{At, Report};
 use super::super::section::{Line, Section};
 use super::super::value::{self, named};
-use super::{address, number};
+use super::defaults::Defaults;
+use super::things::Things;
+use super::{address, announce, hooks, locate, number, peers, strict, track};
+use crate::config::VrrpPart;
+use crate::model::{AdvertChecks, Checksum, Peers, Version, VirtualAddress, VirtualRouter, Vmac};
 
 /// RFC 2338: the password has eight bytes.
 const LONGEST_PASSWORD: usize = 8;
+/// The count of an advert has eight bits.
+const MOST_ADDRESSES: usize = 255;
+/// keepalived: VRRP_PRIO_DFL.
+const PRIORITY: u8 = 100;
 
-/// What others need to know of an instance.
+/// An instance, and what others need to know of it.
 pub(in super::super) struct Instance {
+    /// None after an error.
+    pub router: Option<VirtualRouter>,
     /// Its name, and where it stands.
-    name: (String, At),
+    pub name: (String, At),
     /// Interfaces that it or its addresses name, in the order of the file.
     pub interfaces: Vec<(String, At)>,
-    /// What tells it from others on its interface, and where that stands: interface, IPv6, VRID.
-    identity: Option<((String, bool, u8), At)>,
+    /// Where its VRID stands.
+    vrid: At,
 }
 
-/// Reads an instance. `version`: of the global definitions.
+/// Reads an instance.
 pub(super) fn read(
     report: &mut Report,
     line: &Line<'_>,
-    version: Option<u8>,
     default_interface: Option<&str>,
+    defaults: &Defaults,
+    things: &Things,
 ) -> Instance {
     let section = &line.section;
     let name = line.word(0).map_or(String::new(), |word| word.text.clone());
-    report.warning(
-        line.at(),
-        line.path(),
-        format!("vrrp_instance {}: this version of shunt runs no VRRP", named(&name)),
-        "the VIPs of the virtual servers are held here for as long as shunt runs: do not run two directors with this file at \
-         the same time",
-    );
+    locate(report, VrrpPart::Router, &name, line.at());
     let interface = interface(report, line, default_interface);
-    let addresses = addresses(report, section);
-    let is_ipv6 =
-        addresses.first().is_some_and(|first| first.address.is_ipv6()) || section.has("native_ipv6");
     let vrid = vrid(report, line);
-    let version = own_version(section).or(version).unwrap_or(if is_ipv6 { 3 } else { 2 });
-    if let Some(line) = section.last("advert_int") {
-        number::interval(report, line, version);
+    let on = interface.as_ref().map(|(name, _)| name.as_str());
+    let (addresses, excluded, placed) = addresses(report, section, on);
+    let mut router = router(report, line, on, defaults, things, addresses, excluded);
+    router.name = name.clone();
+    router.vrid = vrid.as_ref().map_or(0, |(vrid, _)| *vrid);
+    let complete = interface.is_some() && vrid.is_some();
+    Instance {
+        router: complete.then_some(router),
+        name: (name, line.at().clone()),
+        interfaces: interface.into_iter().chain(placed).collect(),
+        vrid: vrid.map_or_else(|| line.at().clone(), |(_, at)| at),
     }
-    state(report, section);
-    authentication(report, section, version);
-    peers(report, section);
-    if version == 3 && addresses.is_empty() && section.lacks("virtual_ipaddress") {
-        let message =
-            format!("vrrp_instance {} has no virtual_ipaddress, and VRRP version 3 needs one", named(&name));
-        report.error(line.at(), line.path(), message, "add one: virtual_ipaddress { 192.0.2.10 }");
-    }
-    let of_addresses = addresses.into_iter().filter_map(|address| address.interface);
-    let identity = match (&interface, vrid) {
-        // Told apart by their peers.
-        _ if section.has("unicast_peer") => None,
-        (Some((interface, _)), Some((vrid, at))) => Some(((interface.clone(), is_ipv6, vrid), at)),
-        _ => None,
-    };
-    let interfaces = interface.into_iter().chain(of_addresses).collect();
-    Instance { name: (name, line.at().clone()), interfaces, identity }
 }
 
 /// No two instances have one name, or one VRID on one interface.
@@ -74,18 +69,112 @@ pub(super) fn are_apart(report: &mut Report, instances: &[Instance]) {
                 format!("vrrp_instance {} is here twice; first on line {}", named(name), first.line());
             report.error(at, "vrrp_instance", message, "give each instance its own name");
         }
-        let Some((identity, at)) = &instance.identity else { continue };
-        if let Some(first) = identities.insert(identity, at) {
-            let (interface, is_ipv6, vrid) = identity;
-            let family = if *is_ipv6 { "IPv6" } else { "IPv4" };
+        let Some(router) = &instance.router else { continue };
+        // Those that have peers are told apart by them.
+        let peers: Vec<Option<IpAddr>> = match &router.peers {
+            Peers::Multicast { .. } => vec![None],
+            Peers::Unicast { peers, .. } => peers.iter().map(|peer| Some(peer.address)).collect(),
+        };
+        for peer in peers {
+            let VirtualRouter { vrid, interface, ipv6, .. } = router;
+            let Some(first) = identities.insert((interface, ipv6, vrid, peer), &instance.vrid) else {
+                continue;
+            };
+            let family = if *ipv6 { "IPv6" } else { "IPv4" };
+            let with = peer.map_or(String::new(), |peer| format!(" with peer {peer}"));
+            let line = first.line();
             let message = format!(
-                "virtual_router_id {vrid} is taken on {interface} for {family}, on line {}",
-                first.line()
+                "virtual_router_id {vrid} is taken on {interface} for {family}{with}, on line {line}"
             );
             let help = "give each instance on an interface its own, the same on all directors";
-            report.error(at, "vrrp_instance.virtual_router_id", message, help);
+            report.error(&instance.vrid, "vrrp_instance.virtual_router_id", message, help);
+            break;
         }
     }
+}
+
+/// Gives the virtual interfaces the names that keepalived would: one that is taken gets a number.
+pub(super) fn name_vmacs(instances: &mut [Instance], prefix: Option<&str>) {
+    let routers = || instances.iter().filter_map(|instance| instance.router.as_ref());
+    let named = |router: &VirtualRouter| router.vmac.as_ref().and_then(|vmac| vmac.interface.clone());
+    let mut taken: Vec<String> = routers().filter_map(named).collect();
+    for router in instances.iter_mut().filter_map(|instance| instance.router.as_mut()) {
+        let Some(vmac) = router.vmac.as_mut().filter(|vmac| vmac.interface.is_none()) else { continue };
+        let six = if router.ipv6 { "6" } else { "" };
+        let standard = format!("vrrp{six}.{}", router.vrid);
+        let first = prefix.map_or(standard.clone(), |prefix| format!("{prefix}{six}.{}", router.vrid));
+        let others = (1..).map(|number| format!("vrrp{six}.{}.{number}", router.vrid));
+        let name = std::iter::once(first).chain(others).find(|name| !taken.contains(name));
+        let name = name.unwrap_or_else(|| unreachable!("numbers do not end before names do"));
+        taken.push(name.clone());
+        vmac.interface = (name != standard).then_some(name);
+    }
+}
+
+/// The router but for its name and VRID. `on`: its interface, empty in the router after an error.
+fn router(
+    report: &mut Report,
+    line: &Line<'_>,
+    on: Option<&str>,
+    defaults: &Defaults,
+    things: &Things,
+    addresses: Vec<VirtualAddress>,
+    excluded: Vec<VirtualAddress>,
+) -> VirtualRouter {
+    let section = &line.section;
+    let name = line.word(0).map_or("", |word| &word.text);
+    let typed = peers::read(report, section);
+    let ipv6 = is_ipv6(section, &addresses, &typed);
+    let version = version(report, section, ipv6, defaults);
+    has_addresses(report, line, version, &addresses);
+    let switch =
+        |report: &mut Report, name, default| number::switch(report, section.last(name)).unwrap_or(default);
+    let checks = AdvertChecks {
+        skip_known_addresses: switch(report, "skip_check_adv_addr", defaults.checks.skip_known_addresses),
+        unicast_source: section.has("check_unicast_src")
+            || typed.checks_ttl
+            || defaults.checks.unicast_source,
+        strict: switch(report, "strict_mode", defaults.checks.strict),
+    };
+    let state = state(report, section);
+    let priority = number::whole(report, section.last("priority"), 1..=strict::OWNER);
+    let priority = priority.unwrap_or(if state == Some(true) { strict::OWNER } else { PRIORITY });
+    let peers = peers::resolve(report, line, &typed, ipv6, defaults);
+    let interval = section.last("advert_int").and_then(|line| number::interval(report, line, version));
+    let mut router = VirtualRouter {
+        name: String::new(),
+        version,
+        ipv6,
+        interface: on.unwrap_or_default().to_owned(),
+        vrid: 0,
+        priority,
+        begins_active: state.unwrap_or(priority == strict::OWNER),
+        interval: interval.unwrap_or(Duration::from_secs(1)),
+        down_timer_adverts: number::whole(report, section.last("down_timer_adverts"), 1..=100)
+            .unwrap_or(defaults.down_timer_adverts),
+        password: authentication(report, section, version),
+        addresses,
+        excluded,
+        vmac: vmac(report, section, &peers),
+        peers,
+        source: typed.source,
+        track_source: track_source(report, section, typed.source),
+        preempt: section.last("nopreempt").is_none_or(|line| line.key.name != "nopreempt"),
+        preempt_delay: number::preempt_delay(report, section).unwrap_or_default(),
+        lower_prio_no_advert: switch(report, "lower_prio_no_advert", defaults.lower_prio_no_advert),
+        higher_prio_send_advert: switch(report, "higher_prio_send_advert", defaults.higher_prio_send_advert),
+        checks,
+        checksum: Checksum::PseudoHeader,
+        announce: announce::read(report, section, on, defaults),
+        track: track::read(report, section, things),
+        hooks: hooks::read(report, section, name, VrrpPart::RouterHook, defaults),
+    };
+    strict::settle(report, section, &mut router);
+    if router.priority == strict::OWNER {
+        let why = "priority 255 does not change";
+        strict::weightless(report, section, &mut router.track, why, false);
+    }
+    router
 }
 
 fn interface(report: &mut Report, line: &Line<'_>, default: Option<&str>) -> Option<(String, At)> {
@@ -93,17 +182,20 @@ fn interface(report: &mut Report, line: &Line<'_>, default: Option<&str>) -> Opt
     match section.last("interface") {
         Some(line) => {
             let word = line.word(0)?;
-            Some((value::interface(report, word, line.path())?, word.at.clone()))
+            let name = value::interface(report, word, line.path())?;
+            if name == "lo" {
+                let message = "no other director is reached by a loopback interface";
+                report.error(&word.at, line.path(), message, "name the interface to the other directors");
+            }
+            Some((name, word.at.clone()))
         }
         None => {
-            // keepalived.conf(5): with unicast peers the routes say by which interface they are reached.
-            if default.is_none() && section.lacks("interface") && section.lacks("unicast_peer") {
-                report.error(
-                    line.at(),
-                    line.path(),
-                    "interface is missing",
-                    "add a line such as: interface eth0",
-                );
+            if default.is_none() && section.lacks("interface") {
+                let help = match section.has("unicast_peer") {
+                    true => "name the one that leads to the peers: interface eth0",
+                    false => "add a line such as: interface eth0",
+                };
+                report.error(line.at(), line.path(), "interface is missing", help);
             }
             default.map(|name| (name.to_owned(), line.at().clone()))
         }
@@ -119,121 +211,189 @@ fn vrid(report: &mut Report, line: &Line<'_>) -> Option<(u8, At)> {
         }
         return None;
     };
-    let word = line.word(0)?;
-    // A number out of range has its fault already.
-    Some((word.text.parse().ok().filter(|vrid| *vrid > 0)?, word.at.clone()))
+    Some((number::whole(report, Some(line), 1..=u8::MAX)?, line.word(0)?.at.clone()))
 }
 
-fn own_version(section: &Section<'_>) -> Option<u8> {
-    section.last("version")?.word(0)?.text.parse().ok().filter(|version| (2..=3).contains(version))
+/// The family of the first address that says one.
+fn is_ipv6(section: &Section<'_>, addresses: &[VirtualAddress], typed: &peers::Typed) -> bool {
+    let group = section.last("mcast_dst_ip").and_then(|line| line.word(0)?.text.parse().ok());
+    addresses
+        .first()
+        .map(|first| first.address)
+        .or(typed.source)
+        .or(typed.peers.first().map(|peer| peer.address))
+        .or(group)
+        .map_or(section.has("native_ipv6"), |address| address.is_ipv6())
 }
 
-fn state(report: &mut Report, section: &Section<'_>) {
-    let Some((line, word)) = section.last("state").and_then(|line| Some((line, line.word(0)?))) else {
-        return;
-    };
-    let known = [("MASTER", true), ("BACKUP", false)];
-    if value::word(report, word, line.path(), "state", &known) != Some(true) {
+fn version(report: &mut Report, section: &Section<'_>, ipv6: bool, defaults: &Defaults) -> Version {
+    let own = number::version(report, section.last("version"));
+    match own.or(defaults.version) {
+        Some(Version::V2) if ipv6 => {
+            if let Some(line) = section.last("version") {
+                let message = "IPv6 has no VRRP version 2: version 3 is spoken";
+                report.warning(line.at(), line.path(), message, "write `version 3`");
+            }
+            Version::V3
+        }
+        Some(version) => version,
+        None if ipv6 => Version::V3,
+        None => Version::V2,
+    }
+}
+
+fn has_addresses(report: &mut Report, line: &Line<'_>, version: Version, addresses: &[VirtualAddress]) {
+    if !addresses.is_empty() || !line.section.lacks("virtual_ipaddress") {
         return;
     }
-    for name in ["nopreempt", "preempt_delay"] {
-        if let Some(line) = section.last(name).filter(|line| line.key.name == name) {
+    let name = named(line.word(0).map_or("", |word| &word.text));
+    let help = "add one: virtual_ipaddress { 192.0.2.10 }";
+    match version {
+        Version::V3 => {
             let message =
-                format!("{name} does not work with state MASTER and is cleared: this node will preempt");
-            report.warning(line.at(), line.path(), message, "write `state BACKUP` on all directors");
+                format!("vrrp_instance {name} has no virtual_ipaddress, and VRRP version 3 needs one");
+            report.error(line.at(), line.path(), message, help);
+        }
+        Version::V2 => {
+            let message =
+                format!("vrrp_instance {name} has no virtual_ipaddress: it tells who is active, and no more");
+            report.warning(line.at(), line.path(), message, help);
         }
     }
 }
 
-fn authentication(report: &mut Report, section: &Section<'_>, version: u8) {
-    let Some(block) = section.last("authentication") else { return };
+/// Whether it says MASTER.
+fn state(report: &mut Report, section: &Section<'_>) -> Option<bool> {
+    let line = section.last("state")?;
+    value::word(report, line.word(0)?, line.path(), "state", &[("MASTER", true), ("BACKUP", false)])
+}
+
+fn authentication(
+    report: &mut Report,
+    section: &Section<'_>,
+    version: Version,
+) -> Option<[u8; LONGEST_PASSWORD]> {
+    let block = section.last("authentication")?;
     let inside = &block.section;
-    if version == 3 {
-        let message = "VRRP version 3 has no authentication";
+    if version == Version::V3 {
+        let message = "VRRP version 3 has no authentication: none is sent, and none is expected";
         report.warning(block.at(), block.path(), message, "take it out, or write `version 2`");
     }
     let Some((line, word)) = inside.last("auth_type").and_then(|line| Some((line, line.word(0)?))) else {
         if inside.lacks("auth_type") {
             report.error(block.at(), block.path(), "auth_type is missing", "write `auth_type PASS`");
         }
-        return;
+        return None;
     };
     if word.text == "AH" {
         let message = "auth_type AH is gone: RFC 3768 took it out of VRRP";
         report.error(&word.at, line.path(), message, "write `auth_type PASS`, on all directors");
-        return;
+        return None;
     }
     value::word(report, word, line.path(), "auth_type", &[("PASS", ())]);
-    match inside.last("auth_pass").and_then(|line| Some((line, line.word(0)?))) {
-        Some((line, word)) if word.text.len() > LONGEST_PASSWORD => {
-            let message = format!("auth_pass is truncated to its first {LONGEST_PASSWORD} bytes");
-            report.warning(&word.at, line.path(), message, "give eight at most, the same on all directors");
+    let given = inside.last("auth_pass").and_then(|line| Some((line, line.word(0)?)));
+    let Some((line, word)) = given.filter(|(_, word)| !word.text.is_empty()) else {
+        if given.is_some() || inside.lacks("auth_pass") {
+            report.error(block.at(), block.path(), "auth_pass is missing", "write `auth_pass SECRET`");
         }
-        Some(_) => {}
-        None => {
-            if inside.lacks("auth_pass") {
-                report.error(block.at(), block.path(), "auth_pass is missing", "write `auth_pass SECRET`");
+        return None;
+    };
+    if word.text.len() > LONGEST_PASSWORD {
+        let help = "give eight at most, the same on all directors";
+        let message = format!("auth_pass is truncated to its first {LONGEST_PASSWORD} bytes");
+        match word.text.is_char_boundary(LONGEST_PASSWORD) {
+            true => report.warning(&word.at, line.path(), message, help),
+            false => report.error(&word.at, line.path(), message + ", which is within a character", help),
+        }
+    }
+    let mut password = [0; LONGEST_PASSWORD];
+    for (byte, typed) in password.iter_mut().zip(word.text.bytes()) {
+        *byte = typed;
+    }
+    (version == Version::V2).then_some(password)
+}
+
+/// Those that are advertised, those that are not, and the interfaces that they name.
+fn addresses(
+    report: &mut Report,
+    section: &Section<'_>,
+    on: Option<&str>,
+) -> (Vec<VirtualAddress>, Vec<VirtualAddress>, Vec<(String, At)>) {
+    let (mut lists, mut placed) = ([Vec::new(), Vec::new()], Vec::new());
+    for (list, name) in lists.iter_mut().zip(["virtual_ipaddress", "virtual_ipaddress_excluded"]) {
+        for line in section.all(name) {
+            for statement in line.entries() {
+                let Some(mut read) = address::read(report, statement, line.path()) else { continue };
+                let at = &statement.keyword.at;
+                placed.extend(read.interface.iter().map(|name| (name.clone(), at.clone())));
+                // Where it would be put anyway.
+                read.interface = read.interface.filter(|name| Some(name.as_str()) != on);
+                if list.iter().any(|other: &VirtualAddress| other.address == read.address) {
+                    let message = format!("{} is here twice: the first line counts", read.address);
+                    report.warning(at, line.path(), message, "take one of them out");
+                    continue;
+                }
+                list.push(read);
             }
         }
     }
-}
-
-fn addresses(report: &mut Report, section: &Section<'_>) -> Vec<address::Address> {
-    let mut advertised = Vec::new();
-    for line in section.all("virtual_ipaddress") {
-        for statement in line.entries() {
-            advertised.extend(address::read(report, statement, line.path()));
-        }
-    }
+    let [mut advertised, mut excluded] = lists;
+    let Some(line) = section.last("virtual_ipaddress") else { return (advertised, excluded, placed) };
     if let Some(first) = advertised.first()
         && let Some(other) =
             advertised.iter().find(|other| other.address.is_ipv4() != first.address.is_ipv4())
-        && let Some(line) = section.last("virtual_ipaddress")
     {
         let message =
             format!("{} and {} are of two families, and an instance has one", first.address, other.address);
-        report.error(
-            line.at(),
-            line.path(),
-            message,
-            "put those of the other into virtual_ipaddress_excluded",
+        let help = "put those of the other into virtual_ipaddress_excluded";
+        report.error(line.at(), line.path(), message, help);
+    }
+    if advertised.len() > MOST_ADDRESSES {
+        let message = format!(
+            "{} addresses, and an advert has room for {MOST_ADDRESSES}: the others are held, and not advertised",
+            advertised.len()
         );
+        report.warning(line.at(), line.path(), message, "put the others into virtual_ipaddress_excluded");
+        excluded.splice(0..0, advertised.drain(MOST_ADDRESSES..));
     }
-    let mut all = advertised;
-    for line in section.all("virtual_ipaddress_excluded") {
-        for statement in line.entries() {
-            all.extend(address::read(report, statement, line.path()));
-        }
-    }
-    all
+    (advertised, excluded, placed)
 }
 
-fn peers(report: &mut Report, section: &Section<'_>) {
-    for name in ["unicast_src_ip", "mcast_src_ip", "mcast_dst_ip"] {
-        if let Some((line, word)) = section.last(name).and_then(|line| Some((line, line.word(0)?))) {
-            value::any_address(report, word, line.path());
+/// `use_vmac [NAME] [MAC]`
+fn vmac(report: &mut Report, section: &Section<'_>, peers: &Peers) -> Option<Vmac> {
+    let base = section.last("vmac_xmit_base");
+    let Some(line) = section.last("use_vmac") else {
+        if let Some(line) = base {
+            let message = "vmac_xmit_base does nothing without use_vmac";
+            report.warning(line.at(), line.path(), message, "add use_vmac, or take it out");
+        }
+        return None;
+    };
+    let mut interface = None;
+    for word in line.words() {
+        if word.text.contains(':') {
+            let message =
+                format!("{} is not taken: the virtual MAC address is that of the RFC", named(&word.text));
+            report.warning(&word.at, line.path(), message, "take it out, on all directors");
+        } else if interface.is_none() {
+            interface = value::interface(report, word, line.path());
+        } else {
+            report.error(&word.at, line.path(), "a second name", "give one name: use_vmac vrrp.51");
         }
     }
-    for line in section.all("unicast_peer") {
-        for statement in line.entries() {
-            value::any_address(report, &statement.keyword, line.path());
-            ttls(report, &statement.arguments, line.path());
-        }
+    let unicast = matches!(peers, Peers::Unicast { .. });
+    if unicast && base.is_none() {
+        let message = "with unicast_peer adverts leave by the interface below: vmac_xmit_base is set";
+        report.warning(line.at(), line.path(), message, "write vmac_xmit_base");
     }
+    Some(Vmac { interface, transmit_base: unicast || base.is_some() })
 }
 
-/// `[min_ttl N] [max_ttl N]`
-fn ttls(report: &mut Report, words: &[super::super::super::tree::Word], path: &str) {
-    for pair in words.chunks(2) {
-        let known = [("min_ttl", ()), ("max_ttl", ())];
-        if value::word(report, &pair[0], path, "option", &known).is_none() {
-            continue;
-        }
-        match pair.get(1) {
-            Some(ttl) => {
-                value::number(report, ttl, path, 0..=255_u8);
-            }
-            None => report.error(&pair[0].at, path, "a number is missing after it", "give 0 to 255"),
-        }
+fn track_source(report: &mut Report, section: &Section<'_>, source: Option<IpAddr>) -> bool {
+    let Some(line) = section.last("track_src_ip") else { return false };
+    if source.is_none() {
+        let message = "track_src_ip does nothing without an address to track";
+        report.warning(line.at(), line.path(), message, "add unicast_src_ip or mcast_src_ip");
     }
+    source.is_some()
 }

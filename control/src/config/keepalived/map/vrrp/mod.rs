@@ -1,35 +1,62 @@
-//! VRRP: this version runs none of it, and says so once for each instance. What is typed is checked all the same, so that a
-//! file that passes here is a file that means something.
+//! VRRP: instances, the groups that they fail in, and what they watch.
+//!
+//! keepalived says what it cannot use and goes on without it; here a slip that would leave two directors active at once, or
+//! none, is an error, and what keepalived resets is reset with a warning that says what happens then.
+//!
+//! keepalived: `vrrp_parser.c`, `vrrp_data.c`, and `vrrp_complete_instance()` in `vrrp.c`.
 
 mod address;
+mod announce;
+mod defaults;
+mod group;
+mod hooks;
 mod instance;
 mod number;
+mod peers;
+mod strict;
+mod sync;
+mod things;
 mod track;
 
-use super::super::report::Report;
+use super::super::report::{At, Report};
+use super::file::Files;
+use super::global::{Defs, Globals};
 use super::section::Section;
+use crate::config::{Place, VrrpPart};
+use crate::model::Vrrp;
+use defaults::Defaults;
 pub(super) use instance::Instance;
+use things::Things;
+pub(super) use things::tracked_files;
 
-/// The instances of the file, in its order.
+/// What the file says of VRRP, and the interfaces that its instances are on.
 pub(super) fn read(
     report: &mut Report,
     root: &Section<'_>,
-    default_interface: Option<&str>,
-) -> Vec<Instance> {
-    for line in &root.lines {
-        number::check(report, line);
-    }
-    for line in root.all("static_ipaddress") {
-        for statement in line.entries() {
-            address::read(report, statement, line.path());
-        }
-    }
-    let version = number::version(report, root);
-    let instances: Vec<Instance> = root
+    globals: &Globals,
+    files: &Files,
+) -> (Vrrp, Vec<Instance>) {
+    let defs = Defs { root };
+    let defaults = Defaults::read(report, root, globals);
+    let things = Things::read(report, root, files);
+    let mut instances: Vec<Instance> = root
         .all("vrrp_instance")
-        .map(|line| instance::read(report, line, version, default_interface))
+        .map(|line| instance::read(report, line, globals.interface.as_deref(), &defaults, &things))
         .collect();
     instance::are_apart(report, &instances);
-    track::check(report, root);
-    instances
+    instance::name_vmacs(&mut instances, defaults.vmac_prefix.as_deref());
+    let groups = group::all(report, root, &mut instances, &defaults, &things);
+    let sync = sync::read(report, root, &defs);
+    let routers = instances.iter().filter_map(|instance| instance.router.clone()).collect();
+    let Things { scripts, processes, files, .. } = things;
+    let Defaults { startup_delay, log_unknown_vrids, .. } = defaults;
+    let pipes = globals.vrrp_pipes.clone();
+    let vrrp =
+        Vrrp { routers, groups, scripts, files, processes, startup_delay, log_unknown_vrids, pipes, sync };
+    (vrrp, instances)
+}
+
+/// Remembers where a thing of VRRP was typed.
+fn locate(report: &mut Report, kind: VrrpPart, name: &str, at: &At) {
+    report.locate(Place::Vrrp { kind, name: name.to_owned() }, at);
 }

@@ -1,113 +1,130 @@
-//! What instances and their groups name: scripts, processes, files, interfaces, and instances.
+//! What instances and groups watch, and what its failure does.
 
-use std::collections::HashSet;
-
-use super::super::super::report::Report;
-use super::super::super::tree::Statement;
-use super::super::command;
-use super::super::section::{Line, Section};
+use super::super::super::report::{At, Report};
+use super::super::super::tree::Word;
+use super::super::section::Section;
 use super::super::value::{self, named};
-use super::number;
-use crate::config::shape::closest;
+use super::things::Things;
+use crate::model::{Effect, Tracked, Tracking};
 
-/// keepalived: the weight of what is tracked, in a line that names it.
-const MOST_WEIGHT: i64 = 254;
+/// keepalived: the weight of a script, and of what is tracked in a line that names it (254 is 253 there).
+pub(super) const MOST_SCRIPT_WEIGHT: i32 = 253;
+pub(super) const MOST_WEIGHT: i32 = 254;
 
-/// Checks that what is named is there.
-pub(super) fn check(report: &mut Report, root: &Section<'_>) {
-    for script in root.all("vrrp_script") {
-        needs(report, script, "script", "script \"/usr/bin/pidof haproxy\"");
-        if let Some(line) = script.section.last("script") {
-            command::command(report, line);
-        }
-    }
-    for process in root.all("vrrp_track_process") {
-        needs(report, process, "process", "process haproxy");
-    }
-    for line in root.all("vrrp_sync_group") {
-        needs(report, line, "group", "group { VI_1 }");
-    }
-    let named = |keyword| names(root, keyword);
-    let (scripts, processes) = (named("vrrp_script"), named("vrrp_track_process"));
-    let (files, instances) = (named("track_file"), named("vrrp_instance"));
-    for block in root.lines.iter().filter(|line| matches!(line.key.name, "vrrp_instance" | "vrrp_sync_group"))
-    {
-        for (list, keyword, known) in [
-            ("track_script", "vrrp_script", &scripts),
-            ("track_process", "vrrp_track_process", &processes),
-            ("track_file", "track_file", &files),
-        ] {
-            for line in block.section.all(list) {
-                for entry in line.entries() {
-                    is_there(report, entry, line.path(), keyword, known);
-                    options(report, entry, line.path());
-                }
-            }
-        }
-        for line in block.section.all("track_interface") {
-            for entry in line.entries() {
-                value::interface(report, &entry.keyword, line.path());
-                options(report, entry, line.path());
-            }
-        }
-        for line in block.section.all("group") {
-            for entry in line.entries() {
-                is_there(report, entry, line.path(), "vrrp_instance", &instances);
-            }
-        }
-        for name in [
-            "notify",
-            "notify_master",
-            "notify_backup",
-            "notify_fault",
-            "notify_stop",
-            "notify_master_rx_lower_pri",
-        ] {
-            if let Some(line) = block.section.last(name) {
-                command::command(report, line);
-            }
-        }
-    }
+/// A weight as it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Weight {
+    pub weight: i32,
+    pub reverse: bool,
 }
 
-fn needs(report: &mut Report, block: &Line<'_>, name: &str, example: &str) {
-    if block.section.lacks(name) {
-        let message = format!("{} has no {name}", block.key.name);
-        report.error(block.at(), block.path(), message, format!("add a line such as: {example}"));
-    }
+impl Weight {
+    /// Nothing was typed.
+    pub(super) const NONE: Weight = Weight { weight: 0, reverse: false };
 }
 
-fn names<'a>(root: &'a Section<'_>, keyword: &'static str) -> HashSet<&'a str> {
-    root.all(keyword).filter_map(|line| Some(line.word(0)?.text.as_str())).collect()
-}
-
-fn is_there(report: &mut Report, entry: &Statement, path: &str, keyword: &str, known: &HashSet<&str>) {
-    let name = &entry.keyword.text;
-    if known.contains(name.as_str()) {
-        return;
-    }
-    let help = match closest(name, known.iter().copied()) {
-        Some(close) => format!("did you mean {}?", named(close)),
-        None => format!("add it to the file: {keyword} {name} {{ ... }}"),
+/// Everything that an instance or a group watches.
+pub(super) fn read(report: &mut Report, section: &Section<'_>, things: &Things) -> Tracking {
+    let mut things_of = |list, keyword| {
+        tracked(report, section, list, |report, word, path| things.find(report, keyword, word, path))
     };
-    report.error(&entry.keyword.at, path, format!("there is no {keyword} {}", named(name)), help);
+    let scripts = things_of("track_script", "vrrp_script");
+    let processes = things_of("track_process", "vrrp_track_process");
+    let files = things_of("track_file", "track_file");
+    let interfaces = tracked(report, section, "track_interface", |report, word, path| {
+        value::interface(report, word, path).map(|_| Weight::NONE)
+    });
+    Tracking {
+        not_own_interface: section.has("dont_track_primary"),
+        interfaces,
+        scripts,
+        files,
+        processes,
+        ..Tracking::default()
+    }
 }
 
-/// `[weight N [reverse]]`
-fn options(report: &mut Report, entry: &Statement, path: &str) {
-    match entry.arguments.split_first() {
-        Some((word, rest)) if word.text == "weight" && !rest.is_empty() => {
-            number::weight(report, rest, path, MOST_WEIGHT);
-        }
-        Some((word, _)) => {
-            let message = format!("{} is no option here", named(&word.text));
-            report.error(
-                &word.at,
-                path,
-                message,
-                "one name a line, with its weight if need be: NAME weight 10",
-            );
-        }
-        None => {}
+/// `N [reverse|noreverse]` after a `weight`. `default`: what it is without the word.
+pub(super) fn weight(report: &mut Report, words: &[Word], path: &str, most: i32, default: Weight) -> Weight {
+    let Some((number, rest)) = words.split_first() else { return default };
+    let weight = value::number(report, number, path, -most..=most).unwrap_or(default.weight);
+    let known = [("reverse", true), ("noreverse", false), ("no_reverse", false)];
+    let reverse = match rest.first() {
+        Some(word) => value::word(report, word, path, "option", &known),
+        None => None,
+    };
+    Weight { weight, reverse: reverse.unwrap_or(default.reverse) }
+}
+
+/// What a weight does; it is that of a script, a process or an interface.
+pub(super) fn effect(report: &mut Report, typed: Weight, at: &At, path: &str) -> Effect {
+    let Weight { weight, reverse } = typed;
+    if weight == 0 && reverse {
+        let message = "`weight 0 reverse`: that all is well is a fault is not there";
+        report.error(at, path, message, "let the program say the opposite");
     }
+    if weight.abs() > MOST_SCRIPT_WEIGHT {
+        let message = format!("a weight is from -253 to 253, and {} is taken", weight.signum() * 253);
+        report.warning(at, path, message, "write that");
+    }
+    let most = MOST_SCRIPT_WEIGHT;
+    match i16::try_from(weight.clamp(-most, most)).unwrap_or_default() {
+        0 => Effect::Fault,
+        weight => Effect::Weight { weight, reverse },
+    }
+}
+
+/// The entries of a list. `find`: what the thing does that is named.
+fn tracked(
+    report: &mut Report,
+    section: &Section<'_>,
+    list: &'static str,
+    find: impl Fn(&mut Report, &Word, &str) -> Option<Weight>,
+) -> Vec<Tracked> {
+    let mut tracked: Vec<Tracked> = Vec::new();
+    for line in section.all(list) {
+        for entry in line.entries() {
+            let (word, path) = (&entry.keyword, line.path());
+            let default = find(report, word, path);
+            let weight = match entry.arguments.split_first() {
+                None => default.unwrap_or(Weight::NONE),
+                Some((option, rest)) if option.text == "weight" && !rest.is_empty() => {
+                    weight(report, rest, path, MOST_WEIGHT, default.unwrap_or(Weight::NONE))
+                }
+                Some((option, _)) => {
+                    let message = format!("{} is no option here", named(&option.text));
+                    let help = "one name a line, with its weight if need be: NAME weight 10";
+                    report.error(&option.at, path, message, help);
+                    continue;
+                }
+            };
+            if tracked.iter().any(|tracked| tracked.name == word.text) {
+                let message = format!("{} is tracked already: the first line counts", named(&word.text));
+                report.warning(&word.at, path, message, "take one of them out");
+                continue;
+            }
+            let effect = match list {
+                "track_file" => file_effect(report, weight, &word.at, path),
+                _ => effect(report, weight, &word.at, path),
+            };
+            tracked.push(Tracked { name: word.text.clone(), effect });
+        }
+    }
+    tracked
+}
+
+/// The number in a file is multiplied by its weight: reversed, by the negative one.
+fn file_effect(report: &mut Report, typed: Weight, at: &At, path: &str) -> Effect {
+    let Weight { weight, reverse } = typed;
+    if weight.abs() > MOST_WEIGHT {
+        let help = format!("say here what it is for this instance: weight {MOST_SCRIPT_WEIGHT}");
+        report.error(at, path, format!("the weight of the file, {weight}, is out of range for VRRP"), help);
+        return Effect::Fault;
+    }
+    if weight == 0 && reverse {
+        let message = "`weight 0 reverse`: that 0 in a file is a fault is not there";
+        report.error(at, path, message, "let the file say 0 where all is well");
+        return Effect::Fault;
+    }
+    effect(report, Weight { weight: if reverse { -weight } else { weight }, reverse: false }, at, path)
 }
