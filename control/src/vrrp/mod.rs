@@ -27,6 +27,8 @@ pub mod timing;
 
 mod group;
 mod machine;
+#[cfg(test)]
+mod samples;
 
 pub use inbox::{Counts, Inbox, Packet, Read};
 pub use rejection::Rejection;
