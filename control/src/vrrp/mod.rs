@@ -35,6 +35,8 @@ mod holder;
 mod lateness;
 mod limiter;
 mod machine;
+#[cfg(test)]
+mod samples;
 mod seat;
 mod wire;
 
