@@ -175,7 +175,7 @@ impl Supervisor {
         }
         let checks = Runner::new(sender.clone());
         let vip_checks = VipChecks::new(sender);
-        let notifier = Notifier::start(loaded.model.scripts.clone(), loaded.model.notify.clone());
+        let notifier = Notifier::start(&loaded.model);
         let mut supervisor = Supervisor {
             options,
             loaded,
@@ -206,7 +206,7 @@ impl Supervisor {
     /// Makes the world follow the model: wanted neighbours and checks, forwarding state, VIPs.
     async fn adopt(&mut self) -> Result<(), Error> {
         self.neighbors.want(compile::neighbors(&self.loaded.model, &self.survey));
-        self.notifier.set(self.loaded.model.scripts.clone(), self.loaded.model.notify.clone());
+        self.notifier.set(&self.loaded.model);
         self.checks.set_scripts(self.loaded.model.scripts.clone());
         // A server that is up stays up until its new check has said otherwise.
         let up: HashSet<IpAddr> =

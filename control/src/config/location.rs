@@ -28,6 +28,51 @@ pub enum Place {
     Real(ServiceKey, IpAddr),
     /// The MTU of a real server of a service.
     Mtu(ServiceKey, IpAddr),
+    /// A part of VRRP.
+    Vrrp {
+        /// What it is.
+        kind: VrrpPart,
+        /// The name of the router, group, script, file or process.
+        name: String,
+    },
+}
+
+/// A part of VRRP that a fault can be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum VrrpPart {
+    /// A virtual router.
+    Router,
+    /// Virtual routers that fail together.
+    Group,
+    /// A script that is tracked.
+    Script,
+    /// A file that is tracked.
+    File,
+    /// Processes that are tracked.
+    Process,
+    /// A program that is told of a router.
+    RouterHook(VrrpHook),
+    /// A program that is told of a group.
+    GroupHook(VrrpHook),
+    /// The directors telling each other of flows; it has no name.
+    Sync,
+}
+
+/// A program of [`crate::model::VrrpHooks`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum VrrpHook {
+    /// `active`
+    Active,
+    /// `backup`
+    Backup,
+    /// `fault`
+    Fault,
+    /// `stop`
+    Stop,
+    /// `any`
+    Any,
+    /// `lower_heard`
+    LowerHeard,
 }
 
 /// From each thing of a model to where it was typed.
@@ -97,6 +142,36 @@ impl Place {
             Place::Check(_) => "service.check",
             Place::Real(..) => "service.real.address",
             Place::Mtu(..) => "service.real.mtu",
+            Place::Vrrp { kind, .. } => kind.key(),
+        }
+    }
+}
+
+impl VrrpPart {
+    fn key(self) -> &'static str {
+        match self {
+            VrrpPart::Router => "vrrp.router",
+            VrrpPart::Group => "vrrp.group",
+            VrrpPart::Script => "vrrp.script",
+            VrrpPart::File => "vrrp.file",
+            VrrpPart::Process => "vrrp.process",
+            VrrpPart::RouterHook(hook) => hook.keys()[0],
+            VrrpPart::GroupHook(hook) => hook.keys()[1],
+            VrrpPart::Sync => "sync",
+        }
+    }
+}
+
+impl VrrpHook {
+    /// The keys of routers and of groups.
+    fn keys(self) -> [&'static str; 2] {
+        match self {
+            VrrpHook::Active => ["vrrp.router.notify_active", "vrrp.group.notify_active"],
+            VrrpHook::Backup => ["vrrp.router.notify_backup", "vrrp.group.notify_backup"],
+            VrrpHook::Fault => ["vrrp.router.notify_fault", "vrrp.group.notify_fault"],
+            VrrpHook::Stop => ["vrrp.router.notify_stop", "vrrp.group.notify_stop"],
+            VrrpHook::Any => ["vrrp.router.notify", "vrrp.group.notify"],
+            VrrpHook::LowerHeard => ["vrrp.router.notify_lower_heard", "vrrp.group.notify_lower_heard"],
         }
     }
 }

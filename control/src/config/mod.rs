@@ -36,7 +36,7 @@ pub use convert::{Converted, convert};
 pub use error::{Fault, Faults, Severity, counted};
 pub use files::{Files, Options};
 pub use format::Format;
-pub use location::{Locations, Place};
+pub use location::{Locations, Place, VrrpHook, VrrpPart};
 pub use resolve::Loaded;
 pub use schema::schema;
 pub use source::Source;

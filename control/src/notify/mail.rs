@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::lookup::Lookup;
-use super::{Cause, News, Stage, Tasks, name};
+use super::{Cause, News, Stage, Tasks, name, vrrp};
 use crate::model::{Mail, MailServer};
 
 /// Mails that wait at most.
@@ -47,9 +47,16 @@ struct State {
 /// One mail, as it is before anybody asks where it goes.
 struct Letter {
     at: SystemTime,
+    words: Words,
+}
+
+/// What a mail says.
+pub(super) struct Words {
     /// The subject, without the director's name.
-    subject: String,
-    body: String,
+    pub(super) subject: String,
+    pub(super) body: String,
+    /// A fault of the director itself (`no_email_faults`).
+    pub(super) is_fault: bool,
 }
 
 impl Outbox {
@@ -76,17 +83,18 @@ impl Outbox {
         self.shared.state().waiting.len()
     }
 
-    /// Sends mail about it, if there is anywhere to send it.
-    pub(super) fn put(&self, news: &News) {
+    /// Sends mail, if there is anywhere to send it.
+    pub(super) fn put(&self, words: Words) {
         let mut state = self.shared.state();
-        if state.settings.is_none() {
+        let Some(settings) = &state.settings else { return };
+        if words.is_fault && settings.no_faults {
             return;
         }
         if state.waiting.len() == WAITING {
             state.waiting.pop_front();
             state.lost += 1;
         }
-        state.waiting.push_back(letter(news));
+        state.waiting.push_back(Letter { at: SystemTime::now(), words });
         self.shared.filled.notify_one();
     }
 }
@@ -124,8 +132,8 @@ async fn work(shared: Arc<Shared>, tasks: Tasks) {
         }
         tokio::select! {
             result = send(&mut lookup, &settings, &letter) => match result {
-                Ok(()) => tracing::debug!(subject = letter.subject, "mail sent"),
-                Err(reason) => complaints.say(&format!("mail \"{}\" was not sent: {reason}", letter.subject)),
+                Ok(()) => tracing::debug!(subject = letter.words.subject, "mail sent"),
+                Err(reason) => complaints.say(&format!("mail \"{}\" was not sent: {reason}", letter.words.subject)),
             },
             () = tasks.reached(Stage::Over) => return,
         }
@@ -170,12 +178,12 @@ fn message(mail: &Mail, letter: &Letter, host: &str) -> Result<Message, String> 
     let mut message = Message::builder()
         .date(letter.at)
         .from(mailbox(&from, host)?)
-        .subject(format!("[{}] {}", mail.router_id.as_deref().unwrap_or(host), letter.subject))
+        .subject(format!("[{}] {}", mail.router_id.as_deref().unwrap_or(host), letter.words.subject))
         .header(ContentType::TEXT_PLAIN);
     for to in &mail.to {
         message = message.to(mailbox(to, host)?);
     }
-    message.body(format!("{}\r\n", letter.body)).map_err(|error| error.to_string())
+    message.body(format!("{}\r\n", letter.words.body)).map_err(|error| error.to_string())
 }
 
 /// `user@host`, `Name <user@host>`; a `user` alone is one of this machine.
@@ -185,14 +193,22 @@ fn mailbox(text: &str, host: &str) -> Result<Mailbox, String> {
     whole.parse().map_err(|error| format!("{text:?} is not a mail address: {error}"))
 }
 
-fn letter(news: &News) -> Letter {
-    let (up, cause) = match news {
-        News::Real { up, cause, .. } | News::Quorum { up, cause, .. } => (*up, cause),
+/// What is to be mailed of it; none: nothing.
+pub(super) fn words(news: &News) -> Option<Words> {
+    let (hooks, service, group, up, cause) = match news {
+        News::Real { hooks, service, group, up, cause, .. }
+        | News::Quorum { hooks, service, group, up, cause, .. } => (hooks, service, group, *up, cause),
+        _ => return vrrp::words(news),
     };
-    let (service, state) = (name::service(news), name::state(up));
-    let subject = match name::real(news) {
-        Some(real) => format!("Realserver {real} of virtual server {service} - {state}"),
-        None => format!("Virtualserver {service} - {state}"),
+    if !hooks.mail {
+        return None;
+    }
+    let (state, name) = (name::state(up), name::service(service, group.as_deref()));
+    let subject = match news {
+        News::Real { real, port, .. } => {
+            format!("Realserver {} of virtual server {name} - {state}", name::address(*real, *port, service))
+        }
+        _ => format!("Virtualserver {name} - {state}"),
     };
     let said = match (cause, news) {
         (Cause::Ending, _) => "Shutting down".to_owned(),
@@ -212,8 +228,9 @@ fn letter(news: &News) -> Letter {
             let threshold = i64::from(*needed) - i64::from(*hysteresis);
             format!("Lost quorum {needed}-{hysteresis}={threshold} > {weight}")
         }
+        _ => unreachable!("news of virtual routers have gone another way"),
     };
-    Letter { at: SystemTime::now(), subject, body: format!("=> {said} <=") }
+    Some(Words { subject, body: format!("=> {said} <="), is_fault: false })
 }
 
 /// The host's name, or `localhost`. The resolver is not asked for more of it: it may hang.

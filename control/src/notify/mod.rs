@@ -1,4 +1,5 @@
-//! Whoever is to know that real servers and services come and go: programs, named pipes, people with mail.
+//! Whoever is to know that real servers and services come and go, and virtual routers change their state: programs,
+//! named pipes, people with mail.
 //!
 //! [`Notifier::tell`] is what the supervisor calls; it never waits. Behind it are `queue` (programs, in order), `pipe`
 //! and `mail`, none of which can hold up another: a script that hangs, a pipe that nobody reads, a mail server or
@@ -6,8 +7,8 @@
 //! to the letter (`name`), so that scripts and filters keep working.
 //!
 //! *Invariants*
-//! - memory is bounded by the number of services and real servers, however fast they change and however slow the listeners
-//!   are;
+//! - memory is bounded by the number of services, real servers and virtual routers, however fast they change and however
+//!   slow the listeners are;
 //! - all entries of a `virtual_server_group` are one service to the listeners: what one entry has said, the others do
 //!   not repeat;
 //! - after [`Notifier::finish`] no program runs, and no pipe that was made is left.
@@ -17,18 +18,21 @@ mod mail;
 mod name;
 mod pipe;
 mod queue;
+mod vrrp;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::model::{Hooks, Notify, Scripts, ServiceKey};
+use crate::model::{Hooks, Model, Pipe, ServiceKey, VrrpHooks};
+use queue::Item;
+pub use vrrp::Told;
 
 /// Something that whoever listens is to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +73,46 @@ pub enum News {
         /// Why.
         cause: Cause,
     },
+    /// A virtual router changed its state.
+    Router {
+        /// Its name.
+        name: String,
+        /// Who is told.
+        hooks: VrrpHooks,
+        /// What it is now.
+        state: Told,
+        /// Its effective priority.
+        priority: u8,
+    },
+    /// All members of a group of virtual routers have come to one state.
+    Group {
+        /// Its name.
+        name: String,
+        /// Who is told.
+        hooks: VrrpHooks,
+        /// What it is now.
+        state: Told,
+    },
+    /// A virtual router has another effective priority.
+    Priority {
+        /// Its name.
+        name: String,
+        /// Who is told: pipes, if they are at all.
+        hooks: VrrpHooks,
+        /// Whether it is active.
+        active: bool,
+        /// The priority.
+        priority: u8,
+    },
+    /// A virtual router heard a lower priority while it was active.
+    LowerHeard {
+        /// Its name.
+        name: String,
+        /// Who is told.
+        hooks: VrrpHooks,
+        /// Its own effective priority.
+        priority: u8,
+    },
 }
 
 /// Why something changed.
@@ -85,7 +129,10 @@ pub enum Cause {
 /// Tells everybody.
 pub struct Notifier {
     scripts: queue::Queues,
+    /// Told of everything.
     pipes: pipe::Pipes,
+    /// Told of virtual routers only.
+    vrrp_pipes: pipe::Pipes,
     mail: mail::Outbox,
     /// What was said last about each entry of a group, and by which entry.
     told: Mutex<HashMap<Subject, (ServiceKey, bool)>>,
@@ -98,10 +145,15 @@ pub struct Notifier {
 
 /// Whom news are about, as the listeners know them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Subject {
-    service: Service,
-    /// None: the service itself.
-    real: Option<(IpAddr, u16)>,
+enum Subject {
+    /// A service, or one of its real servers.
+    Service(Service, Option<(IpAddr, u16)>),
+    /// A virtual router.
+    Router(String),
+    /// A group of virtual routers.
+    Group(String),
+    /// What a virtual router has heard.
+    LowerHeard(String),
 }
 
 /// A service by its group, if it has one.
@@ -134,14 +186,16 @@ enum Stage {
 impl Notifier {
     /// Makes the pipes, starts their readers and whatever else it takes. What does not work is logged, and the rest does.
     /// Must be called on a tokio runtime.
-    pub fn start(scripts: Scripts, notify: Notify) -> Notifier {
+    pub fn start(model: &Model) -> Notifier {
         let (order, stage) = watch::channel(Stage::Running);
         let (alive, idle) = mpsc::channel(1);
         let tasks = Tasks { stage, alive };
+        let scripts = &model.scripts;
         Notifier {
-            pipes: pipe::Pipes::open(notify.pipes, &scripts, &tasks),
-            scripts: queue::Queues::new(scripts, tasks.clone()),
-            mail: mail::Outbox::new(notify.mail, &tasks),
+            pipes: pipe::Pipes::open(model.notify.pipes.clone(), scripts, &tasks),
+            vrrp_pipes: pipe::Pipes::open(vrrp_pipes(model), scripts, &tasks),
+            scripts: queue::Queues::new(scripts.clone(), tasks.clone()),
+            mail: mail::Outbox::new(model.notify.mail.clone(), &tasks),
             told: Mutex::default(),
             tasks,
             order,
@@ -151,10 +205,13 @@ impl Notifier {
 
     /// Goes on with another configuration. Pipes that it has too stay open, with their readers; mail that waits
     /// goes where it says now.
-    pub fn set(&mut self, scripts: Scripts, notify: Notify) {
-        self.pipes.set(notify.pipes, &scripts, &self.tasks);
-        self.scripts.set(scripts);
-        self.mail.set(notify.mail);
+    pub fn set(&mut self, model: &Model) {
+        self.pipes.set(model.notify.pipes.clone(), &model.scripts, &self.tasks);
+        self.vrrp_pipes.set(vrrp_pipes(model), &model.scripts, &self.tasks);
+        self.scripts.set(model.scripts.clone());
+        self.mail.set(model.notify.mail.clone());
+        let known = subjects(model);
+        self.told.get_mut().expect("no holder of this lock panics").retain(|told, _| known.contains(told));
     }
 
     /// Tells everybody who is to know, without waiting for any of them.
@@ -163,13 +220,20 @@ impl Notifier {
         if self.is_known(&subject, &news) {
             return;
         }
-        self.pipes.write(&name::line(&news));
-        let (hooks, up) = news.hooks();
-        if hooks.mail {
-            self.mail.put(&news);
+        let line = name::line(&news);
+        match &news {
+            News::Real { .. } | News::Quorum { .. } => self.pipes.write(&line),
+            News::Priority { hooks, .. } if !hooks.priority_changes => {}
+            _ => {
+                self.pipes.write(&line);
+                self.vrrp_pipes.write(&line);
+            }
         }
-        if hooks.up.is_some() || hooks.down.is_some() {
-            self.scripts.put(subject, up, if up { hooks.up.clone() } else { hooks.down.clone() });
+        if let Some(words) = mail::words(&news) {
+            self.mail.put(words);
+        }
+        if let Some(item) = news.programs() {
+            self.scripts.put(subject, item);
         }
     }
 
@@ -177,9 +241,9 @@ impl Notifier {
     /// but for the moment in which killed programs die. A resolver that hangs keeps a thread of tokio's blocking pool;
     /// the runtime must therefore be left with `Runtime::shutdown_background`, which waits for no such thread.
     pub async fn finish(self, within: Duration) {
-        let Notifier { mut idle, order, tasks, scripts, pipes, mail, .. } = self;
+        let Notifier { mut idle, order, tasks, scripts, pipes, vrrp_pipes, mail, .. } = self;
         let orderly = async {
-            pipes.close().await;
+            tokio::join!(pipes.close(), vrrp_pipes.close());
             order.send_replace(Stage::Closing);
             drop((scripts, mail, tasks));
             idle.recv().await;
@@ -212,23 +276,55 @@ impl Notifier {
 
 impl News {
     fn subject(&self) -> Subject {
-        let (service, group, real) = match self {
-            News::Real { service, group, real, port, .. } => (service, group, Some((*real, *port))),
-            News::Quorum { service, group, .. } => (service, group, None),
-        };
-        let service = match group {
-            Some(group) => Service::Group(group.clone()),
-            None => Service::Key(*service),
-        };
-        Subject { service, real }
-    }
-
-    /// Who is told, and whether it is up.
-    fn hooks(&self) -> (&Hooks, bool) {
         match self {
-            News::Real { hooks, up, .. } | News::Quorum { hooks, up, .. } => (hooks, *up),
+            News::Real { service, group, real, port, .. } => {
+                Subject::Service(Service::of(*service, group.as_ref()), Some((*real, *port)))
+            }
+            News::Quorum { service, group, .. } => {
+                Subject::Service(Service::of(*service, group.as_ref()), None)
+            }
+            News::Router { name, .. } | News::Priority { name, .. } => Subject::Router(name.clone()),
+            News::Group { name, .. } => Subject::Group(name.clone()),
+            News::LowerHeard { name, .. } => Subject::LowerHeard(name.clone()),
         }
     }
+
+    /// The programs that are told; none: nobody ever is of that subject.
+    fn programs(&self) -> Option<Item> {
+        match self {
+            News::Real { hooks, up, .. } | News::Quorum { hooks, up, .. } => {
+                let command = if *up { &hooks.up } else { &hooks.down };
+                let commands = command.iter().map(|command| (command.clone(), Vec::new())).collect();
+                let anybody = hooks.up.is_some() || hooks.down.is_some();
+                anybody.then_some(Item { state: name::state(*up), commands, is_last: false })
+            }
+            _ => vrrp::programs(self),
+        }
+    }
+}
+
+impl Service {
+    fn of(key: ServiceKey, group: Option<&String>) -> Service {
+        group.map_or(Service::Key(key), |group| Service::Group(group.clone()))
+    }
+}
+
+/// The pipes that are told of virtual routers only; one that is told of everything is not told twice.
+fn vrrp_pipes(model: &Model) -> Vec<Pipe> {
+    let is_told = |pipe: &&Pipe| model.notify.pipes.iter().any(|other| other.path == pipe.path);
+    model.vrrp.pipes.iter().filter(|pipe| !is_told(pipe)).cloned().collect()
+}
+
+/// Everything that something can be said of by several entries of a group.
+fn subjects(model: &Model) -> HashSet<Subject> {
+    let mut subjects = HashSet::new();
+    for service in model.services.iter().filter(|service| service.group.is_some()) {
+        let name = Service::of(service.key, service.group.as_ref());
+        let port = service.key.ports.single().unwrap_or(0);
+        let reals = service.reals.iter().map(|real| Some((real.address, port)));
+        subjects.extend(reals.chain([None]).map(|real| Subject::Service(name.clone(), real)));
+    }
+    subjects
 }
 
 impl Tasks {

@@ -6,15 +6,29 @@ use std::net::IpAddr;
 use super::News;
 use crate::model::{Ports, ServiceKey, ports};
 
-/// A line for a pipe: `VS [192.0.2.10]:tcp:80 UP`, `RS [192.0.2.21]:tcp:80 [192.0.2.10]:tcp:80 DOWN`. Unlike
-/// keepalived's it has no NUL after the newline.
+/// A line for a pipe: `VS [192.0.2.10]:tcp:80 UP`, `RS [192.0.2.21]:tcp:80 [192.0.2.10]:tcp:80 DOWN`,
+/// `INSTANCE "VI_1" MASTER 100`. Unlike keepalived's of services it has no NUL after the newline.
 pub(super) fn line(news: &News) -> String {
     match news {
-        News::Real { up, .. } => {
-            format!("RS {} {} {}\n", real(news).unwrap_or_default(), service(news), state(*up))
+        News::Real { service, group, real, port, up, .. } => format!(
+            "RS {} {} {}\n",
+            address(*real, *port, service),
+            self::service(service, group.as_deref()),
+            state(*up)
+        ),
+        News::Quorum { service, group, up, .. } => {
+            format!("VS {} {}\n", self::service(service, group.as_deref()), state(*up))
         }
-        News::Quorum { up, .. } => format!("VS {} {}\n", service(news), state(*up)),
+        News::Router { name, state, priority, .. } => instance(name, state.word(), *priority),
+        News::Group { name, state, .. } => format!("GROUP \"{name}\" {} 0\n", state.word()),
+        News::Priority { name, active: true, priority, .. } => instance(name, "MASTER_PRIORITY", *priority),
+        News::Priority { name, priority, .. } => instance(name, "BACKUP_PRIORITY", *priority),
+        News::LowerHeard { name, priority, .. } => instance(name, "MASTER_RX_LOWER_PRI", *priority),
     }
+}
+
+fn instance(name: &str, what: &str, priority: u8) -> String {
+    format!("INSTANCE \"{name}\" {what} {priority}\n")
 }
 
 /// `UP`, `DOWN`.
@@ -23,23 +37,15 @@ pub(super) fn state(up: bool) -> &'static str {
 }
 
 /// The service: `[192.0.2.10]:tcp:80`; `[web]:0` if it is of the group `web`.
-pub(super) fn service(news: &News) -> String {
-    let (News::Real { service, group, .. } | News::Quorum { service, group, .. }) = news;
+pub(super) fn service(service: &ServiceKey, group: Option<&str>) -> String {
     match group {
         Some(group) => format!("[{group}]:0"),
         None => address(service.vip, 0, service),
     }
 }
 
-/// The real server, if the news are about one: `[2001:db8::21]:udp:53`.
-pub(super) fn real(news: &News) -> Option<String> {
-    match news {
-        News::Real { service, real, port, .. } => Some(address(*real, *port, service)),
-        News::Quorum { .. } => None,
-    }
-}
-
-fn address(address: IpAddr, port: u16, service: &ServiceKey) -> String {
+/// A real server: `[2001:db8::21]:udp:53`.
+pub(super) fn address(address: IpAddr, port: u16, service: &ServiceKey) -> String {
     let ports = match (port, service.ports) {
         // Where keepalived writes "any".
         (0, Ports::ANY) => "0".to_owned(),

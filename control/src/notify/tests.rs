@@ -11,7 +11,9 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::{Command, Mail, MailServer, Pipe, Ports, Protocol};
+use crate::model::{Command, Mail, MailServer, Notify, Pipe, Ports, Protocol, Scripts};
+
+mod vrrp;
 
 const ENOUGH: Duration = Duration::from_secs(20);
 
@@ -57,8 +59,17 @@ fn mail_hooks() -> Hooks {
     Hooks { mail: true, ..Hooks::default() }
 }
 
+/// The configuration of a director without services.
+fn model(notify: Notify) -> Model {
+    let text = include_str!("../../../configs/minimal.toml");
+    let mut model = crate::config::parse("minimal.toml", text).expect("a configuration").model;
+    model.services.clear();
+    model.scripts = Scripts::default();
+    Model { notify, ..model }
+}
+
 fn start(notify: Notify) -> Notifier {
-    Notifier::start(Scripts::default(), notify)
+    Notifier::start(&model(notify))
 }
 
 fn pipe(path: &Path, reader: Option<&str>) -> Notify {
@@ -324,7 +335,7 @@ async fn a_new_configuration_keeps_the_pipes_it_has_too() {
     };
     let mut notifier = start(notify([&kept, &gone]));
     let mut reader = reader_of(&kept);
-    notifier.set(Scripts::default(), notify([&kept, &new]));
+    notifier.set(&model(notify([&kept, &new])));
     assert!(!gone.exists() && new.exists());
     notifier.tell(real(21, true, &Hooks::default()));
     assert!(reader.read(&mut [0; 100]).expect("the same pipe") > 0);
@@ -441,11 +452,11 @@ async fn after_a_server_without_answer_or_without_address_mail_goes_on() {
     let mut notifier = start(mute);
     notifier.tell(real(21, false, &mail_hooks()));
     eventually(|| notifier.mail.waiting() == 0).await;
-    notifier.set(Scripts::default(), mail_to(MailServer::Name("mail.invalid".to_owned()), 25));
+    notifier.set(&model(mail_to(MailServer::Name("mail.invalid".to_owned()), 25)));
     notifier.tell(real(22, false, &mail_hooks()));
     eventually(|| notifier.mail.waiting() == 0).await;
     let (port, server) = mail_server(1);
-    notifier.set(Scripts::default(), mail_to(MailServer::Address(IpAddr::from([127, 0, 0, 1])), port));
+    notifier.set(&model(mail_to(MailServer::Address(IpAddr::from([127, 0, 0, 1])), port)));
     notifier.tell(real(23, false, &mail_hooks()));
     notifier.finish(ENOUGH).await;
     let mails = server.join().expect("the server works");
