@@ -3,14 +3,15 @@
 //!
 //! *Invariants*
 //! - a health check whose program is refused is an error: its real servers would be down for a reason that has nothing to
-//!   do with them. Whoever is only told is no reason not to forward: a warning;
+//!   do with them. So is a script that virtual routers track: they would be in Fault, or without its weight, for good.
+//!   Whoever is only told is no reason not to forward: a warning;
 //! - a program is complained of once, where it is named first, however many real servers have it.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::config::{Fault, Faults, Loaded, Place, Severity};
-use crate::model::{Command, Hooks, Model, Probe, Scripts, User};
+use crate::config::{Fault, Faults, Loaded, Place, Severity, VrrpHook, VrrpPart};
+use crate::model::{Command, Hooks, Model, Probe, Scripts, User, VrrpHooks};
 use crate::script::{self, Refused};
 
 /// How long that may take. It takes longer only if the user database hangs, or a file system.
@@ -62,6 +63,8 @@ struct Use {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Purpose {
     Check,
+    /// Virtual routers track it.
+    Track,
     /// It is told of something, once or by a pipe.
     News,
 }
@@ -82,7 +85,27 @@ fn uses(model: &Model) -> Vec<Use> {
             uses.push(Use { command: command.clone(), place, purpose });
         }
     };
-    for command in model.notify.pipes.iter().filter_map(|pipe| pipe.reader.as_ref()) {
+    for script in &model.vrrp.scripts {
+        // keepalived leaves out what nobody tracks, and so do we.
+        if model.vrrp.tracks(&script.name, |track| &track.scripts) {
+            let name = script.name.clone();
+            add(&script.command, Place::Vrrp { kind: VrrpPart::Script, name }, Purpose::Track);
+        }
+    }
+    for router in &model.vrrp.routers {
+        for (command, hook) in hooks_of(&router.hooks) {
+            let (kind, name) = (VrrpPart::RouterHook(hook), router.name.clone());
+            add(command, Place::Vrrp { kind, name }, Purpose::News);
+        }
+    }
+    for group in &model.vrrp.groups {
+        for (command, hook) in hooks_of(&group.hooks) {
+            let (kind, name) = (VrrpPart::GroupHook(hook), group.name.clone());
+            add(command, Place::Vrrp { kind, name }, Purpose::News);
+        }
+    }
+    let pipes = model.notify.pipes.iter().chain(&model.vrrp.pipes);
+    for command in pipes.filter_map(|pipe| pipe.reader.as_ref()) {
         add(command, Place::Director, Purpose::News);
     }
     for service in &model.services {
@@ -104,6 +127,18 @@ fn uses(model: &Model) -> Vec<Use> {
     uses
 }
 
+fn hooks_of(hooks: &VrrpHooks) -> impl Iterator<Item = (&Command, VrrpHook)> {
+    let all = [
+        (&hooks.active, VrrpHook::Active),
+        (&hooks.backup, VrrpHook::Backup),
+        (&hooks.fault, VrrpHook::Fault),
+        (&hooks.stop, VrrpHook::Stop),
+        (&hooks.any, VrrpHook::Any),
+        (&hooks.lower_heard, VrrpHook::LowerHeard),
+    ];
+    all.into_iter().filter_map(|(command, hook)| Some((command.as_ref()?, hook)))
+}
+
 fn findings(uses: Vec<Use>, rules: &Scripts) -> Vec<Finding> {
     let find = |Use { command, place, purpose }| {
         let what = match script::prepare(&command, rules) {
@@ -121,6 +156,10 @@ impl Finding {
         match (what, purpose) {
             (Err(refused), Purpose::Check) => {
                 let help = "correct that, or take the check out: it would never succeed";
+                loaded.locations.error(&place, refused.to_string(), help)
+            }
+            (Err(refused), Purpose::Track) => {
+                let help = "correct that, or track it no more: it would never succeed";
                 loaded.locations.error(&place, refused.to_string(), help)
             }
             (Err(refused), Purpose::News) => {
@@ -190,5 +229,55 @@ mod tests {
         let faults = examine(&loaded).await.unwrap();
         assert_eq!(faults.summary(), "1 warning");
         assert!(faults.to_string().contains("writable by everybody (mode 0777)"), "{faults}");
+    }
+
+    fn command(program: &str) -> Command {
+        Command { argv: vec![program.to_owned()], user: None, timeout: None }
+    }
+
+    /// With a script that is tracked, one that is not, and a hook.
+    fn with_vrrp(tracked: &str, hook: &str) -> Loaded {
+        use crate::model::{Effect, SyncGroup, TrackScript, Tracked, Tracking};
+        let mut loaded = loaded("/bin/true", "/bin/true");
+        let script = |name: &str, program| TrackScript {
+            name: name.to_owned(),
+            command: command(program),
+            interval: Duration::from_secs(1),
+            effect: Effect::Fault,
+            rise: 1,
+            fall: 1,
+            init_fail: false,
+        };
+        let chk = Tracked { name: "chk".to_owned(), effect: Effect::Fault };
+        let group = SyncGroup {
+            name: "VG".to_owned(),
+            members: Vec::new(),
+            track: Tracking { scripts: vec![chk], ..Tracking::default() },
+            tracking_weight: false,
+            hooks: VrrpHooks { stop: Some(command(hook)), ..VrrpHooks::default() },
+        };
+        loaded.model.vrrp.scripts = vec![script("chk", tracked), script("unused", "/nowhere/unused")];
+        loaded.model.vrrp.groups = vec![group];
+        loaded
+    }
+
+    #[tokio::test]
+    async fn a_script_that_is_tracked_and_refused_is_an_error() {
+        assert_eq!(examine(&with_vrrp("/bin/true", "/bin/true")).await, Ok(Faults::default()));
+        let faults = examine(&with_vrrp("/usr/sbin/no-such-pidof", "/bin/true")).await.unwrap_err();
+        assert_eq!(faults.summary(), "1 error");
+        let said = faults.to_string();
+        assert!(said.contains("script /usr/sbin/no-such-pidof refused: "), "{said}");
+        assert!(said.contains("does not exist") && said.contains("vrrp.script"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_hook_of_virtual_routers_that_is_refused_is_a_warning() {
+        let faults = examine(&with_vrrp("/bin/true", "/nowhere/hook")).await.unwrap();
+        assert_eq!(faults.summary(), "1 warning");
+        assert!(
+            faults.to_string().contains("vrrp.group.notify_stop: script /nowhere/hook refused"),
+            "{faults}"
+        );
     }
 }

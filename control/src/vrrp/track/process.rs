@@ -27,10 +27,8 @@ const COMM: usize = 15;
 /// Counts them until the end. `known`: what is known already.
 pub(super) async fn watch(wanted: Vec<TrackProcess>, known: BTreeMap<String, bool>, board: Arc<Board>) {
     let wanted = Arc::new(wanted);
-    let mut opinions: Vec<Opinion> = wanted
-        .iter()
-        .map(|process| Opinion { known: known.get(&process.name).copied(), other: None })
-        .collect();
+    let mut opinions: Vec<Opinion> =
+        wanted.iter().map(|process| Opinion::new(known.get(&process.name).copied())).collect();
     let mut turns = tokio::time::interval(LOOK);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -53,15 +51,19 @@ pub(super) async fn watch(wanted: Vec<TrackProcess>, known: BTreeMap<String, boo
 }
 
 /// What is believed of a process.
-struct Opinion {
+pub(super) struct Opinion {
     known: Option<bool>,
     /// Since when it looks otherwise.
     other: Option<Instant>,
 }
 
 impl Opinion {
+    pub(super) fn new(known: Option<bool>) -> Opinion {
+        Opinion { known, other: None }
+    }
+
     /// Whether it changes by what is seen now. The first sight is believed.
-    fn form(&mut self, now: Instant, well: bool, process: &TrackProcess) -> bool {
+    pub(super) fn form(&mut self, now: Instant, well: bool, process: &TrackProcess) -> bool {
         if self.known == Some(well) {
             self.other = None;
             return false;

@@ -32,16 +32,16 @@ pub(super) fn of(
     if let Some(source) = router.source {
         return match here().find(|address| address.address == source).map(|address| address.duplicates) {
             Some(Duplicates::Sought) => Source::Awaited,
-            Some(Duplicates::Found) | None if router.track_source => Source::None("its source address"),
+            Some(Duplicates::Found) | None if router.track_source => Source::None("source address"),
             // keepalived sends from it all the same: the host may have it on another interface.
             _ => Source::Known(source),
         };
     }
     let (what, fits): (_, fn(IpAddr) -> bool) = match (router.ipv6, is_link_local(router)) {
-        (false, _) => ("an IPv4 address", |address| address.is_ipv4()),
-        (true, true) => ("an IPv6 link-local address", is_unicast_link_local),
+        (false, _) => ("IPv4 address", |address| address.is_ipv4()),
+        (true, true) => ("IPv6 link-local address", is_unicast_link_local),
         (true, false) => {
-            ("a global IPv6 address", |address| address.is_ipv6() && !is_unicast_link_local(address))
+            ("global IPv6 address", |address| address.is_ipv6() && !is_unicast_link_local(address))
         }
     };
     // The kernel names primary addresses first. A virtual address that the host has without us is an owner's.

@@ -149,8 +149,8 @@ impl Tally {
             // The kernel takes IPv6 addresses off an interface that is down: that was said.
             Source::None(_) if is_down => {}
             Source::None(what) => self.faults.push(match router.source {
-                Some(source) => format!("{name} has not {what} {source}"),
-                None => format!("{name} has not {what}"),
+                Some(source) => format!("{name} has no {what} {source}"),
+                None => format!("{name} has no {what}"),
             }),
         }
     }
