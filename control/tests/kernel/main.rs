@@ -9,3 +9,4 @@ mod neighbor;
 mod route;
 mod survey;
 mod vip;
+mod vrrp;
