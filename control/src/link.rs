@@ -131,7 +131,7 @@ async fn dump(netlink: &Netlink) -> Result<Vec<LinkMessage>, Error> {
 
 /// The link a message describes; `None` if the message is about something else. What ethtool knows is taken from
 /// `before` if given: it does not change with a link message, and asking takes the kernel's RTNL lock.
-fn parse(message: &LinkMessage, before: Option<&Link>) -> Option<Link> {
+pub(crate) fn parse(message: &LinkMessage, before: Option<&Link>) -> Option<Link> {
     // A bridge announces its ports in the same group with AF_BRIDGE: a port that leaves a bridge is not gone.
     if message.header.interface_family != AddressFamily::Unspec {
         return None;

@@ -84,9 +84,10 @@ struct {
 	__type(value, __u8);
 } vips SEC(".maps");
 
+// The interface's own, and a virtual one for each VRID and family (RFC 9568, section 7.3): 511 at most.
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 64);
+	__uint(max_entries, 1024);
 	__type(key, struct mac_key);
 	__type(value, __u8);
 } macs SEC(".maps");

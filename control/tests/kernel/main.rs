@@ -2,6 +2,7 @@
 //! Needs root, iproute2, ethtool and nftables, and fails without.
 
 mod address;
+mod announce;
 mod health;
 mod link;
 mod namespace;
