@@ -37,6 +37,8 @@ mod limiter;
 mod machine;
 mod seat;
 mod wire;
+#[cfg(test)]
+mod samples;
 
 pub use holder::MARK;
 pub use inbox::{Counts, Inbox, Packet, Read};

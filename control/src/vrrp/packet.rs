@@ -218,3 +218,155 @@ fn words(bytes: &[u8]) -> u64 {
     let whole: u64 = pairs.by_ref().map(|pair| u64::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     whole + pairs.remainder().first().map_or(0, |last| u64::from(*last) << 8)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::vrrp::samples::{hex, ip, router, unicast};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// As keepalived 2.2.7 sends it, with the priority and with priority 0 (whose checksum is the last argument).
+    fn golden(router: &VirtualRouter, from: &str, to: &str, frame: &str, stop: &str) {
+        let (from, to, frame) = (ip(from), ip(to), hex(frame));
+        assert_eq!(encode(router, router.priority, SECOND, from, to), frame);
+        let mut stopped = frame.clone();
+        stopped[2] = 0;
+        stopped[6..8].copy_from_slice(&hex(stop));
+        assert_eq!(encode(router, 0, SECOND, from, to), stopped);
+        for frame in [frame, stopped] {
+            let message = decode(&frame).unwrap();
+            assert_eq!(message.length(router.ipv6), frame.len());
+            let covers = if message.version() == 2 { Covers::Message } else { Covers::PseudoHeader };
+            assert_eq!(message.covers(from, to), Some(covers));
+            assert_eq!(message.interval(), SECOND);
+            let addresses: Vec<IpAddr> = router.addresses.iter().map(|held| held.address).collect();
+            assert_eq!(message.addresses(router.ipv6).collect::<Vec<_>>(), addresses);
+        }
+    }
+
+    fn with(vrid: u8, priority: u8, password: Option<&[u8; 8]>, router: VirtualRouter) -> VirtualRouter {
+        VirtualRouter { vrid, priority, password: password.copied(), ..router }
+    }
+
+    #[test]
+    fn version_2_with_a_password_is_keepalived_s() {
+        let one = with(1, 101, Some(b"foo\0\0\0\0\0"), router("VI_1", Version::V2, &["10.0.0.5"]));
+        golden(&one, "10.0.0.1", "224.0.0.18", "2101650101019987 0a000005 666f6f0000000000", "fe87");
+        let other = with(51, 120, Some(b"1111\0\0\0\0"), router("VI_1", Version::V2, &["192.168.10.110"]));
+        let from = "192.168.10.101";
+        golden(&other, from, "224.0.0.18", "2133780101013851 c0a80a6e 3131313100000000", "b051");
+    }
+
+    #[test]
+    fn version_2_without_a_password_has_its_bytes_all_the_same() {
+        let one = with(51, 120, None, router("VI_1", Version::V2, &["192.168.10.110"]));
+        let frame = hex("2133780100019bb3 c0a80a6e 0000000000000000");
+        assert_eq!(encode(&one, 120, SECOND, ip("192.168.10.101"), ip("224.0.0.18")), frame);
+    }
+
+    #[test]
+    fn version_2_without_addresses_is_keepalived_s() {
+        let one = unicast(router("VI_1", Version::V2, &[]), &["10.0.0.2"]);
+        let one = with(33, 200, Some(b"isi_pass"), one);
+        golden(&one, "10.0.0.1", "10.0.0.2", "2121c80001015f35 6973695f70617373", "2736");
+    }
+
+    #[test]
+    fn version_3_over_ipv4_has_the_pseudo_header_of_each_destination() {
+        let one = with(1, 101, None, router("VI_1", Version::V3, &["10.0.0.5", "10.0.0.6"]));
+        golden(&one, "10.0.0.1", "224.0.0.18", "3101650200646af9 0a000005 0a000006", "cff9");
+        let one = unicast(router("VI_1", Version::V3, &["192.168.10.110"]), &["192.168.10.102"]);
+        let one = with(33, 200, None, one);
+        golden(&one, "192.168.10.101", "192.168.10.102", "3121c8010064a4c9 c0a80a6e", "6cca");
+    }
+
+    #[test]
+    fn version_3_over_ipv6_is_keepalived_s() {
+        let one = with(1, 101, None, router("VI_1", Version::V3, &["fe80::5", "2001:db8::5"]));
+        let frame = "3101650200644025 fe800000000000000000000000000005 20010db8000000000000000000000005";
+        golden(&one, "fe80::ff:fe00:1", "ff02::12", frame, "a525");
+    }
+
+    #[test]
+    fn rfc_9568_leaves_the_pseudo_header_out_over_ipv4() {
+        let one = router("VI_1", Version::V3, &["10.0.0.5"]);
+        let one = VirtualRouter { checksum: Checksum::MessageOnly, ..one };
+        let frame = encode(&one, 100, SECOND, ip("10.0.0.1"), ip("224.0.0.18"));
+        let message = decode(&frame).unwrap();
+        assert_eq!(message.covers(ip("10.0.0.1"), ip("224.0.0.18")), Some(Covers::Message));
+        // Which addresses does not matter then.
+        assert_eq!(message.covers(ip("10.9.9.9"), ip("10.0.0.2")), Some(Covers::Message));
+    }
+
+    #[test]
+    fn what_does_not_fit_the_interval_is_cut_off() {
+        let two = router("VI_1", Version::V2, &["10.0.0.5"]);
+        let three = router("VI_1", Version::V3, &["10.0.0.5"]);
+        for (router, interval, on_the_wire) in [
+            (&two, 1_999, 1_000),
+            (&two, 300_000, 255_000),
+            (&three, 1_019, 1_010),
+            (&three, 40_950, 40_950),
+            (&three, 60_000, 40_950),
+        ] {
+            let millis = Duration::from_millis(interval);
+            let frame = encode(router, 1, millis, ip("10.0.0.1"), ip("224.0.0.18"));
+            assert_eq!(decode(&frame).unwrap().interval(), Duration::from_millis(on_the_wire));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_is_decoded(
+            (v6, v3) in prop_oneof![Just((true, true)), Just((false, true)), Just((false, false))],
+            (vrid, priority, count) in (1u8.., any::<u8>(), 0usize..=255),
+            (wait, host) in (1u16..0x1000, 1u32..),
+            password in any::<Option<[u8; 8]>>(),
+            message_only: bool,
+        ) {
+            let version = if v3 { Version::V3 } else { Version::V2 };
+            let address = |n: usize| match v6 {
+                true => format!("2001:db8::{:x}", n + 1),
+                false => format!("10.1.{}.{}", n / 200, n % 200),
+            };
+            let texts: Vec<String> = (0..count).map(address).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let checksum = if message_only { Checksum::MessageOnly } else { Checksum::PseudoHeader };
+            let one = VirtualRouter { ipv6: v6, vrid, password, checksum, ..router("VI_1", version, &texts) };
+            let (from, to, interval) = match (v6, v3) {
+                (true, _) => (IpAddr::from(u128::from(host).to_be_bytes()), ip("ff02::12"), wait * 10),
+                (false, true) => (IpAddr::from(host.to_be_bytes()), ip("224.0.0.18"), wait * 10),
+                (false, false) => (IpAddr::from(host.to_be_bytes()), ip("224.0.0.18"), wait % 60 * 1000),
+            };
+            let interval = Duration::from_millis(u64::from(interval));
+            let frame = encode(&one, priority, interval, from, to);
+            let message = decode(&frame).unwrap();
+            prop_assert_eq!(message.length(v6), frame.len());
+            prop_assert_eq!(message.version(), version.number());
+            prop_assert_eq!(message.kind(), ADVERTISEMENT);
+            prop_assert_eq!((message.vrid(), message.priority()), (vrid, priority));
+            prop_assert_eq!(usize::from(message.count()), count);
+            prop_assert_eq!(message.interval(), interval);
+            prop_assert!(message.addresses(v6).eq(one.addresses.iter().map(|held| held.address)));
+            prop_assert_eq!(message.password(), (!v3).then(|| password.unwrap_or_default()));
+            prop_assert!(message.covers(from, to).is_some());
+            // One bit that is not as it was is noticed.
+            let bit = usize::from(wait) % (frame.len() * 8);
+            let mut other = frame.clone();
+            other[bit / 8] ^= 1 << (bit % 8);
+            let message = decode(&other).unwrap();
+            prop_assert!(message.version() != version.number() || message.covers(from, to).is_none());
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80), v6: bool) {
+            let Ok(message) = decode(&bytes) else { return Ok(()) };
+            let address = if v6 { ip("fe80::1") } else { ip("10.0.0.1") };
+            prop_assert!(message.addresses(v6).count() <= usize::from(message.count()));
+            let _ = (message.password(), message.interval(), message.length(v6), message.covers(address, address));
+        }
+    }
+}
