@@ -35,10 +35,10 @@ mod holder;
 mod lateness;
 mod limiter;
 mod machine;
-mod seat;
-mod wire;
 #[cfg(test)]
 mod samples;
+mod seat;
+mod wire;
 
 pub use holder::MARK;
 pub use inbox::{Counts, Inbox, Packet, Read};

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::TryStreamExt;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol};
 use nix::libc;
 use shunt::model::{
     AdvertChecks, Announce, Checksum, Peer, Peers, Tracking, Version, VirtualAddress, VirtualRouter, Vrrp,
@@ -12,7 +14,7 @@ use shunt::model::{
 };
 use shunt::vrrp::track::Results;
 use shunt::vrrp::view::RouterView;
-use shunt::vrrp::{Cause, Event, Facts, State, VrrpThread, packet};
+use shunt::vrrp::{Cause, Event, Facts, MARK, State, VrrpThread, packet};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -53,7 +55,9 @@ impl Director {
         loop {
             let next = tokio::time::timeout(DEADLINE, self.events.recv());
             match self.runtime.block_on(async { next.await }) {
-                Ok(Some(Event::Changed { router, to, cause, .. })) if router == name && to == state => return cause,
+                Ok(Some(Event::Changed { router, to, cause, .. })) if router == name && to == state => {
+                    return cause;
+                }
                 Ok(Some(Event::Died(why))) => panic!("{why}"),
                 Ok(Some(_)) => {}
                 other => panic!("{name} never came to {state:?}: {other:?}, {:#?}", self.thread().view()),
@@ -228,6 +232,34 @@ fn has(namespace: &Namespace, interface: &str, address: &str) -> bool {
     namespace.ip(&format!("address show dev {interface}")).contains(&format!(" {address}/"))
 }
 
+/// Adds an address as a shunt does that is killed then.
+fn add_marked(namespace: &Namespace, interface: &str, address: &str) {
+    let index = namespace.index(interface);
+    namespace.block_on(async || {
+        let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+        tokio::spawn(connection);
+        let mut request = handle.address().add(index, address.parse().unwrap(), 32);
+        request.message_mut().attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(MARK)));
+        request.execute().await.unwrap();
+    });
+}
+
+/// The addresses with the mark of virtual addresses.
+fn marked(namespace: &Namespace) -> Vec<IpAddr> {
+    namespace.block_on(async || {
+        let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+        tokio::spawn(connection);
+        let all: Vec<AddressMessage> = handle.address().get().execute().try_collect().await.unwrap();
+        let mark = AddressAttribute::Protocol(AddressProtocol::Other(MARK));
+        let marked = all.iter().filter(|message| message.attributes.contains(&mark));
+        let local = |attribute: &AddressAttribute| match attribute {
+            AddressAttribute::Local(address) => Some(*address),
+            _ => None,
+        };
+        marked.filter_map(|message| message.attributes.iter().find_map(local)).collect()
+    })
+}
+
 fn hex(text: &str) -> Vec<u8> {
     let digits: String = text.split_whitespace().collect();
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
@@ -263,14 +295,16 @@ fn the_first_adverts_the_announcement_and_the_last_advert_are_keepalived_s() {
             assert!(has(&near, "d0", "10.0.0.5"), "it is added before it is announced");
             assert_eq!(
                 announcement,
-                hex("ffffffffffff 020000000001 0806 0001 0800 06 04 0001 020000000001 0a000005 ffffffffffff 0a000005")
+                hex(
+                    "ffffffffffff 020000000001 0806 0001 0800 06 04 0001 020000000001 0a000005 ffffffffffff 0a000005"
+                )
             );
         }
     }
     assert_eq!(director.comes_to("VI_1", State::Active), Cause::Timeout);
     let view = director.sees("VI_1", "two adverts", |router| router.counters.adverts_sent >= 2);
     assert!(view.holds && view.state == "MASTER" && view.addresses == ["10.0.0.5/32"], "{view:#?}");
-    assert!(near.ip("address show dev d0 proto 0x76").contains("10.0.0.5/32"), "it has the mark");
+    assert_eq!(marked(&near), [IpAddr::from([10, 0, 0, 5])]);
     director.stop();
     let last = ear.hear("priority 0", |frame| is_advert(frame) && frame[36] == 0);
     assert_eq!(last[34..], hex("210100010101fe87 0a000005 666f6f0000000000"));
@@ -282,9 +316,9 @@ fn the_higher_priority_holds_the_address_and_the_other_takes_over_when_it_stops_
     let (near, far) = Namespace::pair();
     let low = quick(&["192.0.2.10"]);
     let high = across(&low, 200);
-    let mut one = Director::start(&near, std::slice::from_ref(&low));
     let mut two = Director::start(&far, std::slice::from_ref(&high));
     two.comes_to("a", State::Active);
+    let mut one = Director::start(&near, std::slice::from_ref(&low));
     one.sees("a", "the other is active", |router| {
         router.state == "BACKUP" && router.active.as_ref().is_some_and(|active| active.priority == 200)
     });
@@ -297,7 +331,10 @@ fn the_higher_priority_holds_the_address_and_the_other_takes_over_when_it_stops_
     two.comes_to("a", State::Active);
     let cause = one.comes_to("a", State::Backup);
     assert_eq!(cause, Cause::Higher { source: [192, 0, 2, 21].into(), priority: 200 });
-    assert!(has(&far, "r0", "192.0.2.10") && !has(&near, "d0", "192.0.2.10"), "it was removed before that was told");
+    assert!(
+        has(&far, "r0", "192.0.2.10") && !has(&near, "d0", "192.0.2.10"),
+        "it was removed before that was told"
+    );
 }
 
 #[test]
@@ -398,7 +435,7 @@ fn what_is_there_at_the_start_is_removed_until_this_node_is_active() {
     near.ip("address add 192.0.2.10/32 dev d0");
     near.ip("address add 192.0.2.11/24 dev d0");
     // Of a router that a killed shunt had, and that this one has not.
-    near.ip("address add 192.0.2.12/32 dev d0 proto 0x76");
+    add_marked(&near, "d0", "192.0.2.12");
     near.ip("address add 192.0.2.13/32 dev d0");
     let mut other = Director::start(&far, &[across(&a, 200)]);
     other.comes_to("a", State::Active);
@@ -409,6 +446,7 @@ fn what_is_there_at_the_start_is_removed_until_this_node_is_active() {
         let give_up = Instant::now() + DEADLINE;
         while has(&near, "d0", gone) {
             assert!(Instant::now() < give_up, "{gone} stays");
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
     assert!(has(&near, "d0", "192.0.2.1") && has(&near, "d0", "192.0.2.13"));
@@ -424,7 +462,11 @@ fn over_ipv6_adverts_come_from_the_link_local_address_and_are_heard() {
     assert!(has(&near, "d0", "fe80::5") && has(&near, "d0", "2001:db8::5"));
     let frame = ear.hear_advert();
     assert_eq!(frame[..6], [0x33, 0x33, 0, 0, 0, 0x12]);
-    assert_eq!(frame[14..22], [0x6c, 0, 0, 0, 0, 40, 112, 255], "traffic class, length, next header, hop limit");
+    assert_eq!(
+        frame[14..22],
+        [0x6c, 0, 0, 0, 0, 40, 112, 255],
+        "traffic class, length, next header, hop limit"
+    );
     assert_eq!(frame[22..38], hex("fe80 0000 0000 0000 0000 00ff fe00 0001")[..]);
     assert_eq!(frame[38..54], hex("ff02 0000 0000 0000 0000 0000 0000 0012")[..]);
     assert_eq!(frame[62..78], hex("fe80 0000 0000 0000 0000 0000 0000 0005")[..]);
@@ -441,9 +483,9 @@ fn unicast_peers_hear_each_other_and_nobody_else_hears_them() {
     let (near, far) = Namespace::pair();
     let a = quick(&["192.0.2.10"]);
     let mut ear = Ear::open(&far, "r0");
-    let mut one = Director::start(&near, &[unicast(a.clone(), "192.0.2.21")]);
     let mut two = Director::start(&far, &[unicast(across(&a, 200), "192.0.2.1")]);
     two.comes_to("a", State::Active);
+    let mut one = Director::start(&near, &[unicast(a, "192.0.2.21")]);
     one.sees("a", "the other is active", |router| {
         router.state == "BACKUP" && router.active.as_ref().is_some_and(|active| active.priority == 200)
     });
@@ -504,7 +546,10 @@ fn addresses_are_added_as_the_configuration_has_them() {
     assert!(has(&near, "dummy0", "198.51.100.5"));
     director.stop();
     let shown = near.ip("address show");
-    assert!(!shown.contains("192.0.2.10") && !shown.contains("203.0.113") && !shown.contains("198.51"), "{shown}");
+    assert!(
+        !shown.contains("192.0.2.10") && !shown.contains("203.0.113") && !shown.contains("198.51"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -532,6 +577,7 @@ fn another_configuration_changes_the_addresses_of_who_is_active_and_releases_who
     let give_up = Instant::now() + DEADLINE;
     while has(&near, "d0", "192.0.2.10") || has(&near, "d0", "192.0.2.20") {
         assert!(Instant::now() < give_up, "addresses stay");
+        std::thread::sleep(Duration::from_millis(5));
     }
     assert!(has(&near, "d0", "192.0.2.11"));
     ear.hear("that b stops", |frame| is_advert(frame) && frame[35] == 52 && frame[36] == 0);
@@ -553,7 +599,8 @@ fn all_of_255_addresses_in_one_router_and_all_of_100_routers_are_held_and_releas
     }));
     let mut director = Director::start(&near, &routers);
     for router in &routers {
-        director.sees(&router.name, "it is active and holds", |router| router.state == "MASTER" && router.holds);
+        director
+            .sees(&router.name, "it is active and holds", |router| router.state == "MASTER" && router.holds);
     }
     let shown = near.ip("address show dev d0");
     assert_eq!(shown.matches("inet 198.51.100.").count(), 255);
@@ -583,5 +630,8 @@ fn a_flood_of_bad_adverts_changes_nothing_and_keeps_the_good_ones_from_nothing()
     });
     assert_eq!(director.router("a").unwrap().counters.adverts_received, before.adverts_received);
     let lateness = director.thread().view().lateness;
-    assert!(lateness.count > 10 && lateness.worst_us >= lateness.p50_us && lateness.p50_us > 0, "{lateness:?}");
+    assert!(
+        lateness.count > 10 && lateness.worst_us >= lateness.p50_us && lateness.p50_us > 0,
+        "{lateness:?}"
+    );
 }
