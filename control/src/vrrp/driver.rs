@@ -23,7 +23,7 @@ use super::holder::{Holder, Report, Request};
 use super::inbox::{Inbox, Packet};
 use super::lateness::Histogram;
 use super::routers::Routers;
-use super::seat::{self, Place};
+use super::seat::{self, Place, Vmacs};
 use super::thread::{Command, Commands, Tell};
 use super::track::{Results, standings};
 use super::view::View;
@@ -56,6 +56,7 @@ pub(super) struct Driver {
     addresses: Arc<Vec<Address>>,
     /// Sources of our own packets.
     sources: HashSet<IpAddr>,
+    vmacs: Vmacs,
     /// By interface and family (IPv6).
     wires: BTreeMap<(String, bool), Wire>,
     announcer: Announcer,
@@ -105,6 +106,7 @@ impl Driver {
             links: Arc::default(),
             addresses: Arc::default(),
             sources: HashSet::new(),
+            vmacs: Vmacs::new(),
             wires: BTreeMap::new(),
             announcer: Announcer::new(),
             transmitter: Transmitter::open()?,
@@ -151,15 +153,21 @@ impl Driver {
                     self.commanded(command.unwrap_or(Command::Stop));
                 }
                 claim = self.claims.next() => self.claimed(claim),
-                () = readable(&self.wires) => self.read(),
+                () = readable(&self.wires) => self.read(Instant::now()),
             }
         }
     }
 
     /// What time does.
     fn tick(&mut self, now: Instant) {
-        if self.routers.deadline().is_some_and(|deadline| deadline <= now) {
-            self.step(Input::Tick);
+        if let Some(deadline) = self.routers.deadline()
+            && deadline <= now
+        {
+            if self.would_take_over(now) {
+                // Late ourselves, we must not take our own silence for that of others: what lies there came in time.
+                self.read(deadline - Duration::from_nanos(1));
+            }
+            self.step(Instant::now(), Input::Tick);
         }
         if self.dirty {
             self.stand();
@@ -168,6 +176,12 @@ impl Driver {
             self.transmitter.send_due(now, &mut self.announcer);
         }
         self.show(Instant::now());
+    }
+
+    fn would_take_over(&self, now: Instant) -> bool {
+        (0..self.own.len()).map(|n| self.routers.status(RouterId(n))).any(|status| {
+            status.state == State::Backup && status.deadline.is_some_and(|deadline| deadline <= now)
+        })
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -193,15 +207,15 @@ impl Driver {
                 self.dirty |= self.results != results;
                 self.results = results;
             }
-            Command::AllowPreempt(allowed) => self.step(Input::Preempt { allowed }),
-            Command::Announce(None) => self.step(Input::Announce { router: None }),
+            Command::AllowPreempt(allowed) => self.step(Instant::now(), Input::Preempt { allowed }),
+            Command::Announce(None) => self.step(Instant::now(), Input::Announce { router: None }),
             Command::Announce(Some(name)) => match self.named(&name) {
-                Some(router) => self.step(Input::Announce { router: Some(router) }),
+                Some(router) => self.step(Instant::now(), Input::Announce { router: Some(router) }),
                 None => tracing::warn!("there is no virtual router {name} to announce"),
             },
             Command::Stop => {
                 self.stopping.get_or_insert_with(|| Instant::now() + FAREWELL);
-                self.step(Input::Stop);
+                self.step(Instant::now(), Input::Stop);
             }
         }
     }
@@ -227,10 +241,6 @@ impl Driver {
         for gone in own.values() {
             self.announcer.hush(gone.key);
         }
-        let ports = seat::ports(&vrrp);
-        for (_, wire) in self.wires.extract_if(.., |_, wire| !ports.contains(wire.port())) {
-            self.holder.ask(Request::Close(wire.into_socket()));
-        }
         self.holder.ask(Request::Configure(Arc::clone(&vrrp)));
         self.holder.ask(Request::Sweep(self.not_active()));
         self.act(changed.actions);
@@ -245,7 +255,7 @@ impl Driver {
             .filter(|(n, router)| {
                 router.priority < 255 && self.routers.status(RouterId(*n)).state != State::Active
             })
-            .map(|(_, router)| (router.name.clone(), seat::places(router)))
+            .map(|(_, router)| (router.name.clone(), seat::places(router, &self.vmacs)))
             .collect()
     }
 
@@ -262,6 +272,17 @@ impl Driver {
                 self.addresses = addresses;
                 self.dirty = true;
             }
+            Report::Vmacs(vmacs) => {
+                self.vmacs = vmacs;
+                self.listen_for_claims();
+                self.dirty = true;
+            }
+            Report::Closed(port) => {
+                if let Some(wire) = self.wires.remove(&(port.interface, port.ipv6)) {
+                    self.holder.ask(Request::Close(wire.into_socket()));
+                }
+                self.dirty = true;
+            }
             Report::Opened(opened) => {
                 let wire = Wire::new(opened)?;
                 let place = (wire.port().interface.clone(), wire.port().ipv6);
@@ -276,7 +297,7 @@ impl Driver {
             }
             Report::Lost { router, address } => {
                 if let Some(router) = self.named(&router) {
-                    self.step(Input::AddressLost { router, address });
+                    self.step(Instant::now(), Input::AddressLost { router, address });
                 }
             }
         }
@@ -297,11 +318,11 @@ impl Driver {
             })
         };
         for (n, router) in Arc::clone(&self.vrrp).routers.iter().enumerate() {
-            let touched =
-                back(&router.interface) || seat::places(router).iter().any(|place| back(&place.interface));
+            let touched = back(&router.interface)
+                || seat::places(router, &self.vmacs).iter().any(|place| back(&place.interface));
             if touched && self.routers.status(RouterId(n)).state == State::Active {
                 self.hold(RouterId(n));
-                self.step(Input::Announce { router: Some(RouterId(n)) });
+                self.step(Instant::now(), Input::Announce { router: Some(RouterId(n)) });
             }
         }
     }
@@ -317,12 +338,12 @@ impl Driver {
                 if self.own[n].standing.is_none() && standing.fault.is_none() {
                     continue;
                 }
-                let interface = seat::transmits_by(&self.vrrp.routers[n]);
+                let interface = &self.vrrp.routers[n].interface;
                 standing.fault.get_or_insert_with(|| format!("no socket for adverts on {interface}"));
             }
             if self.own[n].standing.as_ref() != Some(&standing) {
                 self.own[n].standing = Some(standing.clone());
-                self.step(Input::Standing { router: RouterId(n), standing });
+                self.step(Instant::now(), Input::Standing { router: RouterId(n), standing });
             }
         }
     }
@@ -330,16 +351,16 @@ impl Driver {
     /// Whether its adverts can come in and leave.
     fn has_wire(&self, router: usize) -> bool {
         let router = &self.vrrp.routers[router];
-        [router.interface.clone(), seat::transmits_by(router)]
+        [Some(router.interface.clone()), seat::transmits_by(router, &self.vmacs)]
             .into_iter()
-            .all(|interface| self.wires.contains_key(&(interface, router.ipv6)))
+            .all(|interface| interface.is_some_and(|name| self.wires.contains_key(&(name, router.ipv6))))
     }
 
     /// Listens for claims of all addresses, whoever is active: to begin and to cease to listen waits for the kernel.
     fn listen_for_claims(&mut self) {
         let index = |name: &str| self.links.values().find(|link| link.name == name).map(|link| link.index);
         let mut wanted: HashMap<u32, HashSet<IpAddr>> = HashMap::new();
-        for place in self.vrrp.routers.iter().flat_map(seat::places) {
+        for place in self.vrrp.routers.iter().flat_map(|router| seat::places(router, &self.vmacs)) {
             if let Some(index) = index(&place.interface) {
                 wanted.entry(index).or_default().insert(place.address);
             }
@@ -362,15 +383,14 @@ impl Driver {
                     router.name,
                     claim.address
                 );
-                self.step(Input::Announce { router: Some(RouterId(n)) });
+                self.step(Instant::now(), Input::Announce { router: Some(RouterId(n)) });
             }
         }
     }
 
-    /// Reads packets, a bounded number from each socket.
-    fn read(&mut self) {
+    /// Reads packets that have come by `now`, a bounded number from each socket.
+    fn read(&mut self, now: Instant) {
         let Driver { wires, inbox, sources, .. } = self;
-        let now = Instant::now();
         let mut heard: Vec<(RouterId, Heard)> = Vec::new();
         for wire in wires.values_mut().filter(|wire| wire.port().hears) {
             wire.read(AT_ONCE, |interface, arrived| {
@@ -391,7 +411,7 @@ impl Driver {
         }
         self.changed = true;
         for (router, advert) in heard {
-            self.step(Input::Advert { router, advert });
+            self.step(now, Input::Advert { router, advert });
         }
     }
 

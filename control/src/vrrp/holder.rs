@@ -24,7 +24,7 @@ use std::time::Duration;
 use socket2::Socket;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::seat::{self, Place};
+use super::seat::{self, Place, Vmacs};
 use super::vmac;
 use super::wire::{Opened, Port};
 use crate::address::{Address, addresses};
@@ -74,8 +74,12 @@ pub(super) enum Report {
     Links(Arc<BTreeMap<u32, Link>>, Vec<link::Event>),
     /// All addresses of the host but those that routers hold.
     Addresses(Arc<Vec<Address>>),
-    /// A socket, in place of one for the same port.
+    /// The interfaces of virtual MACs.
+    Vmacs(Vmacs),
+    /// A socket, in place of one for the same interface and family.
     Opened(Opened),
+    /// A socket that is not needed any more, or whose interface is gone.
+    Closed(Port),
     /// All up to this ticket is done, or was refused and said so.
     Done(u64),
     /// Somebody removed an address that a router holds.
@@ -153,8 +157,9 @@ struct Work {
     held: BTreeMap<String, Vec<Placed>>,
     /// Sockets that are open, and the index of their interface.
     open: BTreeMap<Port, u32>,
-    /// Indices of the interfaces of virtual MACs that are there.
+    /// Indices of the interfaces of virtual MACs that are there, and their names by router.
     vmacs: BTreeSet<u32>,
+    vmac_names: Vmacs,
     /// Failures that were told, by what they are about, so that each is told once.
     told: BTreeMap<String, String>,
     configured: bool,
@@ -179,6 +184,7 @@ impl Work {
             held: BTreeMap::new(),
             open: BTreeMap::new(),
             vmacs: BTreeSet::new(),
+            vmac_names: Vmacs::new(),
             told: BTreeMap::new(),
             configured: false,
         };
@@ -202,7 +208,7 @@ impl Work {
                     Some(request) => self.do_request(request).await,
                     None => break,
                 },
-                change = self.table.next(&self.netlink) => self.address_changed(change),
+                change = self.table.next(&self.netlink) => self.address_changed(change).await,
                 () = tokio::time::sleep(AGAIN), if !self.told.is_empty() => self.furnish().await,
             }
         }
@@ -213,11 +219,11 @@ impl Work {
         match request {
             Request::Configure(vrrp) => {
                 self.vrrp = vrrp;
+                self.furnish().await;
                 if !self.configured {
                     self.configured = true;
                     self.remove_leftovers().await;
                 }
-                self.furnish().await;
             }
             Request::Hold { router, places, ticket } => {
                 self.hold(&router, places).await;
@@ -294,14 +300,32 @@ impl Work {
         }
     }
 
+    /// Removes those that no router holds: two with other peers may have one address.
     async fn remove(&mut self, router: &str, unwanted: &[Placed]) {
-        self.table.removing(unwanted);
-        for (placed, error) in batch::remove(&self.netlink, unwanted).await {
+        let held: Vec<Placed> = self.held.values().flatten().cloned().collect();
+        let unwanted: Vec<Placed> =
+            unwanted.iter().filter(|placed| !held.iter().any(|held| held.is(placed))).cloned().collect();
+        self.table.removing(&unwanted);
+        for (placed, error) in batch::remove(&self.netlink, &unwanted).await {
             self.table.kept(placed);
             // Gone before us, with its interface or by hand: as it should be.
             if !matches!(error.errno(), Some(libc::EADDRNOTAVAIL | libc::ENODEV)) {
                 tracing::error!("({router}) {} stays: {error}; remove it by hand", placed.place.address);
             }
+        }
+        // With the first address of an IPv4 subnet the kernel removes the others of it (unless promote_secondaries is set).
+        let took_others = |held: &Placed| {
+            unwanted.iter().any(|gone| gone.index == held.index && gone.place.prefix_len < 32)
+                && held.place.address.is_ipv4()
+                && held.place.prefix_len < 32
+        };
+        let others: Vec<Placed> = held.into_iter().filter(took_others).collect();
+        for (placed, error) in batch::add(&self.netlink, &others).await {
+            tracing::error!(
+                "{} is not held any more: {error}; {}",
+                placed.place.address,
+                batch::remedy(&error)
+            );
         }
     }
 
@@ -311,7 +335,7 @@ impl Work {
             .vrrp
             .routers
             .iter()
-            .flat_map(seat::places)
+            .flat_map(|router| seat::places(router, &self.vmac_names))
             .filter_map(|place| Some(self.links.named(&place.interface)?.index))
             .collect();
         let left: Vec<Placed> =
@@ -320,6 +344,19 @@ impl Work {
             tracing::info!("{} was left by a shunt that was killed; removing it", placed.place.address);
         }
         self.remove("leftover", &left).await;
+        let kept: Vec<u32> = self.vmacs.iter().copied().collect();
+        if let Err(error) = vmac::remove_leftovers(&self.netlink, &kept).await {
+            tracing::warn!(%error, "the interface of a virtual MAC that a killed shunt left stays; remove it by hand");
+        }
+    }
+
+    async fn remove_vmacs(&mut self, kept: BTreeSet<u32>) {
+        for index in self.vmacs.difference(&kept) {
+            if let Err(error) = vmac::remove(&self.netlink, *index).await {
+                tracing::warn!(%error, "the interface of a virtual MAC stays; remove it by hand");
+            }
+        }
+        self.vmacs = kept;
     }
 
     async fn links_changed(&mut self, events: Vec<link::Event>) {
@@ -327,42 +364,55 @@ impl Work {
         let _ = self.reports.send(Report::Links(self.links.view(), events));
     }
 
-    fn address_changed(&mut self, change: Change) {
+    async fn address_changed(&mut self, change: Change) {
         match change {
             Change::Host(addresses) => drop(self.reports.send(Report::Addresses(addresses))),
-            Change::Lost(lost) => {
-                for placed in lost {
-                    // It went with its link, and comes back with it; the link itself is told.
-                    if !is_up(&self.links, placed.0) {
-                        continue;
-                    }
-                    let holds =
-                        |held: &[Placed]| held.iter().any(|held| (held.index, held.place.address) == placed);
-                    let losers =
-                        self.held.iter().filter(|(_, held)| holds(held)).map(|(router, _)| router.clone());
-                    for router in losers {
-                        let _ = self.reports.send(Report::Lost { router, address: placed.1 });
-                    }
-                }
-            }
+            Change::Lost(lost) => self.lost(lost).await,
             Change::None => {}
+        }
+    }
+
+    async fn lost(&mut self, lost: Vec<(u32, IpAddr)>) {
+        // The notification may be older than our own addition: only what is missing now was taken from us.
+        let there = match addresses(&self.netlink).await {
+            Ok(there) => there,
+            Err(error) => return tracing::warn!(%error, "cannot see whether virtual addresses were removed"),
+        };
+        for (index, address) in lost {
+            let is_there = there.iter().any(|there| (there.index, there.address) == (index, address));
+            // It went with its link, and comes back with it; the link itself is told.
+            if is_there || !is_up(&self.links, index) {
+                continue;
+            }
+            let holds = |held: &[Placed]| {
+                held.iter().any(|held| (held.index, held.place.address) == (index, address))
+            };
+            for (router, _) in self.held.iter().filter(|(_, held)| holds(held)) {
+                let _ = self.reports.send(Report::Lost { router: router.clone(), address });
+            }
         }
     }
 
     /// Makes what the configuration needs and the links allow: virtual MACs, then sockets.
     async fn furnish(&mut self) {
         self.make_vmacs().await;
-        let wanted = seat::ports(&self.vrrp);
-        self.open.retain(|port, _| wanted.contains(port));
+        let mut wanted = seat::ports(&self.vrrp, &self.vmac_names);
+        wanted.retain(|port| self.links.named(&port.interface).is_some());
+        let is_kept = |open: &Port| {
+            wanted.iter().any(|port| (&port.interface, port.ipv6) == (&open.interface, open.ipv6))
+        };
+        for (port, _) in self.open.extract_if(.., |port, _| !wanted.contains(port)) {
+            // Another for the same takes its place, and the router is never without.
+            if !is_kept(&port) {
+                let _ = self.reports.send(Report::Closed(port));
+            }
+        }
         for port in wanted {
-            let Some(link) = self.links.named(&port.interface) else {
-                self.open.remove(&port);
-                continue;
-            };
+            let Some(link) = self.links.named(&port.interface) else { continue };
             if self.open.get(&port) == Some(&link.index) {
                 continue;
             }
-            let about = format!("socket of {}", port.interface);
+            let about = format!("socket of {} ({})", port.interface, if port.ipv6 { "IPv6" } else { "IPv4" });
             match Opened::open(&port, link.index) {
                 Ok(opened) => {
                     self.told.remove(&about);
@@ -384,7 +434,7 @@ impl Work {
 
     async fn make_vmacs(&mut self) {
         let vrrp = Arc::clone(&self.vrrp);
-        let mut kept = BTreeSet::new();
+        let (mut kept, mut names) = (BTreeSet::new(), Vmacs::new());
         for router in vrrp.routers.iter().filter(|router| router.vmac.is_some()) {
             let Some(base) = self.links.named(&router.interface) else { continue };
             let about = format!("virtual MAC of {}", router.name);
@@ -392,6 +442,7 @@ impl Work {
                 Ok(link) => {
                     self.told.remove(&about);
                     kept.insert(link.index);
+                    names.insert(router.name.clone(), link.name);
                 }
                 Err(error) => self.tell(
                     about,
@@ -402,14 +453,11 @@ impl Work {
                 ),
             }
         }
-        if vrrp.routers.iter().any(|router| router.vmac.is_some()) || !self.vmacs.is_empty() {
-            for index in self.vmacs.difference(&kept) {
-                if let Err(error) = vmac::remove(&self.netlink, *index).await {
-                    tracing::warn!(%error, "the interface of a virtual MAC stays; remove it by hand");
-                }
-            }
+        self.remove_vmacs(kept).await;
+        if self.vmac_names != names {
+            self.vmac_names = names;
+            let _ = self.reports.send(Report::Vmacs(self.vmac_names.clone()));
         }
-        self.vmacs = kept;
     }
 
     fn tell(&mut self, about: String, text: String) {
@@ -424,11 +472,7 @@ impl Work {
         for router in self.held.keys().cloned().collect::<Vec<_>>() {
             self.release(&router).await;
         }
-        for index in &self.vmacs {
-            if let Err(error) = vmac::remove(&self.netlink, *index).await {
-                tracing::warn!(%error, "the interface of a virtual MAC stays; remove it by hand");
-            }
-        }
+        self.remove_vmacs(BTreeSet::new()).await;
     }
 }
 

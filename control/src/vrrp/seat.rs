@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::wire::Port;
-use crate::model::Peers;
-use crate::model::{VirtualRouter, Vrrp};
+use crate::model::{Peers, VirtualAddress, VirtualRouter, Vrrp};
 
 /// A virtual address, and how it is added to which interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,32 +26,31 @@ pub(super) struct Place {
     pub peer: Option<IpAddr>,
 }
 
-/// The interface of a router's own: its virtual MAC's, if it has one.
-pub(super) fn interface(router: &VirtualRouter) -> String {
-    match &router.vmac {
-        None => router.interface.clone(),
-        Some(vmac) => vmac.interface.clone().unwrap_or_else(|| match router.ipv6 {
-            false => format!("vrrp.{}", router.vrid),
-            true => format!("vrrp6.{}", router.vrid),
-        }),
+/// Names of the interfaces of virtual MACs that are there, by the name of their router.
+pub(super) type Vmacs = BTreeMap<String, String>;
+
+/// The interface of a router's own: its virtual MAC's, if it has one; none: that is not there.
+pub(super) fn interface(router: &VirtualRouter, vmacs: &Vmacs) -> Option<String> {
+    match router.vmac {
+        None => Some(router.interface.clone()),
+        Some(_) => vmacs.get(&router.name).cloned(),
     }
 }
 
-/// The interface that its adverts leave by.
-pub(super) fn transmits_by(router: &VirtualRouter) -> String {
+/// The interface that its adverts leave by; none: it is not there.
+pub(super) fn transmits_by(router: &VirtualRouter, vmacs: &Vmacs) -> Option<String> {
     match &router.vmac {
-        Some(vmac) if !vmac.transmit_base => interface(router),
-        _ => router.interface.clone(),
+        Some(vmac) if !vmac.transmit_base => interface(router, vmacs),
+        _ => Some(router.interface.clone()),
     }
 }
 
-/// Where all its addresses go.
-pub(super) fn places(router: &VirtualRouter) -> Vec<Place> {
-    let own = interface(router);
-    router
-        .all_addresses()
-        .map(|address| Place {
-            interface: address.interface.clone().unwrap_or_else(|| own.clone()),
+/// Where all its addresses go, but for those on a virtual MAC's interface that is not there.
+pub(super) fn places(router: &VirtualRouter, vmacs: &Vmacs) -> Vec<Place> {
+    let own = interface(router, vmacs);
+    let place = |address: &VirtualAddress| {
+        Some(Place {
+            interface: address.interface.clone().or_else(|| own.clone())?,
             address: address.address,
             prefix_len: address.prefix_len,
             broadcast: address.broadcast,
@@ -60,14 +58,17 @@ pub(super) fn places(router: &VirtualRouter) -> Vec<Place> {
             label: address.label.clone(),
             peer: address.peer,
         })
-        .collect()
+    };
+    router.all_addresses().filter_map(place).collect()
 }
 
 /// The sockets that all routers need: one for each interface and family that adverts come in or leave by.
-pub(super) fn ports(vrrp: &Vrrp) -> BTreeSet<Port> {
+pub(super) fn ports(vrrp: &Vrrp, vmacs: &Vmacs) -> BTreeSet<Port> {
     let mut ports: BTreeMap<(String, bool), (BTreeSet<IpAddr>, bool)> = BTreeMap::new();
     for router in &vrrp.routers {
-        ports.entry((transmits_by(router), router.ipv6)).or_default();
+        if let Some(interface) = transmits_by(router, vmacs) {
+            ports.entry((interface, router.ipv6)).or_default();
+        }
         let (groups, hears) = ports.entry((router.interface.clone(), router.ipv6)).or_default();
         *hears = true;
         if let Peers::Multicast { group } = router.peers {

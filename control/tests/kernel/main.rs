@@ -10,3 +10,4 @@ mod neighbor;
 mod route;
 mod survey;
 mod vip;
+mod vrrp;

@@ -9,7 +9,7 @@ use crate::announce::{Plan, Target, burst_sentence};
 use crate::model::{Peers, VirtualRouter};
 use crate::vrrp::thread::Event;
 use crate::vrrp::wire::Envelope;
-use crate::vrrp::{Action, Burst, Input, Level, RouterId, State, packet, seat};
+use crate::vrrp::{Action, Burst, Input, Level, RouterId, State, packet, seat, vmac};
 
 /// TTL of adverts to a group (RFC 9568 section 5.1.1.3).
 const TTL: u8 = 255;
@@ -32,8 +32,7 @@ pub(super) enum Deferred {
 
 impl Driver {
     /// Tells the core, and does what it wants.
-    pub(super) fn step(&mut self, input: Input) {
-        let now = Instant::now();
+    pub(super) fn step(&mut self, now: Instant, input: Input) {
         let late: Vec<Option<Instant>> = (0..self.own.len())
             .map(|n| self.routers.status(RouterId(n)).deadline.filter(|deadline| *deadline <= now))
             .collect();
@@ -109,7 +108,8 @@ impl Driver {
     fn advertise(&mut self, id: RouterId, priority: u8, interval: Duration) {
         let router = &self.vrrp.routers[id.0];
         let own = &mut self.own[id.0];
-        let wire = self.wires.get(&(seat::transmits_by(router), router.ipv6));
+        let wire =
+            seat::transmits_by(router, &self.vmacs).and_then(|name| self.wires.get(&(name, router.ipv6)));
         let source = own.standing.as_ref().and_then(|standing| standing.source).or(router.source);
         let sent = match (wire, source) {
             (Some(wire), Some(source)) => {
@@ -150,7 +150,7 @@ impl Driver {
         self.own[id.0].ticket = self.ticket;
         self.own[id.0].holds = true;
         let router = self.router(id);
-        let (name, places) = (router.name.clone(), seat::places(router));
+        let (name, places) = (router.name.clone(), seat::places(router, &self.vmacs));
         self.holder.ask(Request::Hold { router: name, places, ticket: self.ticket });
     }
 
@@ -193,7 +193,7 @@ impl Driver {
 
     fn announce(&mut self, id: RouterId, burst: Burst) {
         let router = &self.vrrp.routers[id.0];
-        let targets: Vec<Target> = seat::places(router)
+        let targets: Vec<Target> = seat::places(router, &self.vmacs)
             .into_iter()
             .filter_map(|place| {
                 let link = self.links.values().find(|link| link.name == place.interface)?;
@@ -219,8 +219,8 @@ impl Driver {
             return;
         }
         if let Some(base) = self.links.values().find(|link| link.name == router.interface) {
-            let mac = [0, 0, 0x5e, 0, if router.ipv6 { 2 } else { 1 }, router.vrid];
-            (self.tell)(Event::Vmac { interface: base.index, mac, active: to == State::Active });
+            let (mac, active) = (vmac::mac(router), to == State::Active);
+            (self.tell)(Event::Vmac { interface: base.index, mac, active });
         }
     }
 }

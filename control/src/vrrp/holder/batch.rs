@@ -89,6 +89,12 @@ impl Placed {
         Placed { index: address.index, place }
     }
 
+    /// Whether the kernel takes them for the same.
+    pub(super) fn is(&self, other: &Placed) -> bool {
+        let key = |placed: &Placed| (placed.index, placed.place.address, placed.place.prefix_len);
+        key(self) == key(other)
+    }
+
     fn message(&self) -> AddressMessage {
         let place = &self.place;
         let mut message = AddressMessage::default();
