@@ -343,15 +343,15 @@ impl Machine {
 
     /// It must not be active; whoever it was active for is told.
     pub(super) fn fail(&mut self, moment: Moment, cause: Cause, out: &mut Vec<Action>) {
-        let init = if self.state() == State::Initialize { " (init)" } else { "" };
-        self.say(Level::Warn, format!("Entering FAULT STATE{init}: {cause}"), out);
-        match self.state() {
-            State::Active => {
-                self.stop_adverts(out);
-                self.release(out);
-            }
-            State::Initialize => self.begins(out),
-            State::Backup | State::Fault => {}
+        let init = self.state() == State::Initialize;
+        if init {
+            self.begins(out);
+        }
+        let text = format!("Entering FAULT STATE{}: {cause}", if init { " (init)" } else { "" });
+        self.say(Level::Warn, text, out);
+        if self.state() == State::Active {
+            self.stop_adverts(out);
+            self.release(out);
         }
         self.wants = false;
         self.status.deadline = None;

@@ -28,6 +28,10 @@ pub mod timing;
 mod group;
 mod machine;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod samples;
 
 pub use inbox::{Counts, Inbox, Packet, Read};
