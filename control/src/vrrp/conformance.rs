@@ -97,7 +97,10 @@ fn v3() -> VirtualRouter {
 
 /// What is done, without what is said.
 fn done(actions: &[Action]) -> Vec<String> {
-    actions.iter().filter_map(|action| if let Action::Say { .. } = action { None } else { Some(words(action)) }).collect()
+    actions
+        .iter()
+        .filter_map(|action| if let Action::Say { .. } = action { None } else { Some(words(action)) })
+        .collect()
 }
 
 /// What is said.
@@ -149,10 +152,8 @@ fn initialize_the_owner_is_active_at_once() {
 
 #[test]
 fn keepalived_state_master_below_255_listens_first_as_everybody() {
-    let mut bench = Bench::new(&Vrrp {
-        routers: vec![VirtualRouter { begins_active: true, ..v2() }],
-        ..Vrrp::default()
-    });
+    let mut bench =
+        Bench::new(&Vrrp { routers: vec![VirtualRouter { begins_active: true, ..v2() }], ..Vrrp::default() });
     let actions = bench.stand(ONE, 100);
     assert_eq!(bench.state(ONE), State::Backup);
     assert_eq!(
@@ -195,11 +196,8 @@ fn backup_405_when_nobody_is_heard_the_advert_goes_first_then_the_addresses_then
     let mut bench = Bench::of(v2());
     let actions = bench.sleep();
     assert_eq!(done(&actions), ["send 100", "hold", "announce", "BACKUP -> MASTER: no advert came in time"]);
-    let sentences = [
-        "(VI_1) Receive advertisement timeout",
-        "(VI_1) Entering MASTER STATE",
-        "(VI_1) setting VIPs.",
-    ];
+    let sentences =
+        ["(VI_1) Receive advertisement timeout", "(VI_1) Entering MASTER STATE", "(VI_1) setting VIPs."];
     assert_eq!(said(&actions), sentences);
     assert_eq!(bench.left(), 1.0);
     assert_eq!(done(&bench.sleep()), ["send 100"]);
@@ -396,8 +394,11 @@ fn active_725_it_yields_to_a_higher_priority_and_to_an_equal_one_from_a_higher_a
         let actions = bench.hear(priority, source);
         let changed = format!("MASTER -> BACKUP: {source} has priority {priority}");
         assert_eq!(done(&actions), ["hush", "release", &changed]);
-        let sentences =
-            [format!("(VI_1) {sentence}"), "(VI_1) Entering BACKUP STATE".to_owned(), "(VI_1) removing VIPs.".to_owned()];
+        let sentences = [
+            format!("(VI_1) {sentence}"),
+            "(VI_1) Entering BACKUP STATE".to_owned(),
+            "(VI_1) removing VIPs.".to_owned(),
+        ];
         assert_eq!(said(&actions), sentences);
         assert_eq!(bench.left(), 3.609375);
     }
@@ -425,8 +426,9 @@ fn active_750_a_lower_priority_is_answered_at_once_and_our_addresses_announced()
         let heard = format!("lower {priority} heard");
         assert_eq!(done(&actions), ["send 100", "announce lower", &heard]);
         assert_eq!(bench.left(), 1.0);
-        let sentence =
-            format!("(VI_1) Received advert from {source} with lower priority {priority}, ours 100, forcing new election");
+        let sentence = format!(
+            "(VI_1) Received advert from {source} with lower priority {priority}, ours 100, forcing new election"
+        );
         assert_eq!(said(&actions), [sentence]);
     }
 }

@@ -34,7 +34,8 @@ fn with(mut frame: Vec<u8>, place: usize, bytes: &[u8]) -> Vec<u8> {
 
 fn repair(mut frame: Vec<u8>) -> Vec<u8> {
     frame[6..8].fill(0);
-    let words = frame.chunks(2).map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low)));
+    let words =
+        frame.chunks(2).map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low)));
     let sum: u32 = words.sum();
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
@@ -244,8 +245,7 @@ fn unknown_vrids_are_counted_and_logged_only_if_asked_for() {
         let vrrp = Vrrp { routers: vec![v2()], log_unknown_vrids: say, ..Vrrp::default() };
         let mut inbox = Inbox::new(&vrrp);
         let frame = advert(&VirtualRouter { vrid, ..v2() });
-        let text =
-            format!("Unknown VRID({vrid}) received on interface(eth0). ignoring... (from 10.0.0.2)");
+        let text = format!("Unknown VRID({vrid}) received on interface(eth0). ignoring... (from 10.0.0.2)");
         let now = Instant::now();
         assert_eq!(inbox.read(now, &from_peer(&frame), false).say, say.then_some((Level::Info, text)));
         assert_eq!(inbox.read(now, &from_peer(&frame), false).say, None);
@@ -253,7 +253,11 @@ fn unknown_vrids_are_counted_and_logged_only_if_asked_for() {
         // Of another interface, of another family, and too short to have one.
         let good = advert(&v2());
         inbox.read(now, &Packet { interface: "eth1", ..from_peer(&good) }, false);
-        inbox.read(now, &Packet { source: ip("fe80::1"), destination: ip("ff02::12"), ..from_peer(&good) }, false);
+        inbox.read(
+            now,
+            &Packet { source: ip("fe80::1"), destination: ip("ff02::12"), ..from_peer(&good) },
+            false,
+        );
         inbox.read(now, &from_peer(&good[..1]), false);
         assert_eq!((inbox.unknown(), inbox.counts(ONE).accepted), (5, 0));
     }

@@ -25,14 +25,16 @@ pub mod routers;
 pub mod step;
 pub mod timing;
 
-mod group;
-mod machine;
 #[cfg(test)]
 mod conformance;
+mod group;
 #[cfg(test)]
 mod hostile;
+mod machine;
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod simulation;
 
 pub use inbox::{Counts, Inbox, Packet, Read};
 pub use rejection::Rejection;
