@@ -476,6 +476,9 @@ fn a_rival_is_timed_and_told_of_when_it_is_gone() {
     assert_eq!(bench.routers.status(ONE).rival, None);
     bench.hear(50, "10.0.0.6");
     assert_eq!(bench.routers.status(ONE).rivals, 2);
+    // Who yields has none.
+    bench.hear(200, "10.0.0.7");
+    assert_eq!(bench.routers.status(ONE).rival, None);
 }
 
 #[test]
@@ -660,6 +663,17 @@ fn group_if_one_yields_all_do() {
         "group BACKUP",
     ];
     assert_eq!(done(&actions), expected);
+}
+
+#[test]
+fn group_of_owners_that_meets_another_owner_gives_in_as_a_whole() {
+    let mut bench = Bench::new(&pair(true));
+    bench.stand(ONE, 255);
+    bench.stand(TWO, 255);
+    assert_eq!((bench.state(ONE), bench.state(TWO)), (State::Active, State::Active));
+    bench.hear_for(TWO, 255, "10.0.0.6", SECOND);
+    let priorities = [ONE, TWO].map(|router| bench.routers.status(router).priority);
+    assert_eq!((priorities, bench.state(ONE)), ([254, 254], State::Backup));
 }
 
 #[test]

@@ -240,8 +240,20 @@ impl Machine {
             format!("{text} - reducing local priority ({source} has the higher address)"),
             out,
         );
-        self.reduced = true;
-        self.reprioritize(moment, OWNER - 1, out);
+        self.reduce(moment, out);
+    }
+
+    /// Whether it was an owner, and found another.
+    pub(super) fn is_reduced(&self) -> bool {
+        self.reduced
+    }
+
+    /// An owner is one no longer. What a group yields with one member it must not take back with another.
+    pub(super) fn reduce(&mut self, moment: Moment, out: &mut Vec<Action>) {
+        if self.owns() {
+            self.reduced = true;
+            self.reprioritize(moment, OWNER - 1, out);
+        }
     }
 
     /// RFC 9568 section 6.4.3, (725) to (745).

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use shunt::model::{
-    AdvertChecks, Announce, Checksum, Peer, Peers, Tracking, Version, VirtualAddress, VirtualRouter, Vrrp, VrrpHooks,
+    AdvertChecks, Announce, Checksum, Peer, Peers, Tracking, Version, VirtualAddress, VirtualRouter, Vrrp,
+    VrrpHooks,
 };
 use shunt::vrrp::{Action, Heard, Inbox, Input as Happens, Packet, RouterId, Routers, Standing, State};
 
@@ -86,7 +87,10 @@ fn is_advert(router: &VirtualRouter, packet: &Packet, advert: &Heard) {
     assert!(!packet.options && packet.ttl == 255 && packet.interface == router.interface);
     assert_eq!(packet.source, advert.source);
     assert_eq!(packet.destination.is_multicast(), matches!(router.peers, Peers::Multicast { .. }));
-    assert_eq!((bytes[0], bytes[1], bytes[2]), (router.version.number() << 4 | 1, router.vrid, advert.priority));
+    assert_eq!(
+        (bytes[0], bytes[1], bytes[2]),
+        (router.version.number() << 4 | 1, router.vrid, advert.priority)
+    );
     let each = if router.ipv6 { 16 } else { 4 };
     let password = if router.version == Version::V2 { 8 } else { 0 };
     assert_eq!(bytes.len(), 8 + usize::from(bytes[3]) * each + password);
@@ -96,7 +100,11 @@ fn is_advert(router: &VirtualRouter, packet: &Packet, advert: &Heard) {
     };
     assert!(interval == advert.interval && !interval.is_zero());
     let pseudo = sum(bytes, Some(packet)) == 0xffff;
-    assert!(if router.version == Version::V2 || !router.ipv6 { pseudo || sum(bytes, None) == 0xffff } else { pseudo });
+    assert!(if router.version == Version::V2 || !router.ipv6 {
+        pseudo || sum(bytes, None) == 0xffff
+    } else {
+        pseudo
+    });
     if router.version == Version::V2 {
         assert_eq!(bytes[4], u8::from(router.password.is_some()));
         assert_eq!(router.password.is_none_or(|password| bytes.ends_with(&password)), true);
@@ -111,7 +119,9 @@ fn sum(bytes: &[u8], packet: Option<&Packet>) -> u16 {
         sum = low + u16::from(carry);
     };
     let mut all = |bytes: &[u8]| {
-        bytes.chunks(2).for_each(|word| add(u16::from_be_bytes([word[0], word.get(1).copied().unwrap_or(0)])));
+        bytes
+            .chunks(2)
+            .for_each(|word| add(u16::from_be_bytes([word[0], word.get(1).copied().unwrap_or(0)])));
     };
     all(bytes);
     if let Some(packet) = packet {
@@ -178,7 +188,8 @@ fn routers() -> Vec<VirtualRouter> {
         checks: strict,
         ..three.clone()
     };
-    let near = VirtualRouter { name: "VI_4".to_owned(), vrid: 4, peers: unicast("10.0.0.2"), ..three.clone() };
+    let near =
+        VirtualRouter { name: "VI_4".to_owned(), vrid: 4, peers: unicast("10.0.0.2"), ..three.clone() };
     let far = VirtualRouter { name: "VI_5".to_owned(), peers: unicast("10.0.0.3"), ..near.clone() };
     vec![one, two, three, six, near, far]
 }
