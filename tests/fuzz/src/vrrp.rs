@@ -107,7 +107,7 @@ fn is_advert(router: &VirtualRouter, packet: &Packet, advert: &Heard) {
     });
     if router.version == Version::V2 {
         assert_eq!(bytes[4], u8::from(router.password.is_some()));
-        assert_eq!(router.password.is_none_or(|password| bytes.ends_with(&password)), true);
+        assert!(router.password.is_none_or(|password| bytes.ends_with(&password)));
     }
 }
 
