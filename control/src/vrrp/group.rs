@@ -52,7 +52,11 @@ impl Group {
         self.say("BACKUP", out);
         for member in self.others(first) {
             let cause = Cause::Group { member: machines[first].router.name.clone() };
+            let reduced = machines[first].is_reduced();
             let machine = &mut machines[member];
+            if reduced {
+                machine.reduce(moment, out);
+            }
             match (machine.state(), stops) {
                 (State::Active, true) => machine.give_up(moment, cause, out),
                 (State::Active, false) => machine.backup(moment, cause, out),

@@ -240,8 +240,20 @@ impl Machine {
             format!("{text} - reducing local priority ({source} has the higher address)"),
             out,
         );
-        self.reduced = true;
-        self.reprioritize(moment, OWNER - 1, out);
+        self.reduce(moment, out);
+    }
+
+    /// Whether it was an owner, and found another.
+    pub(super) fn is_reduced(&self) -> bool {
+        self.reduced
+    }
+
+    /// An owner is one no longer. What a group yields with one member it must not take back with another.
+    pub(super) fn reduce(&mut self, moment: Moment, out: &mut Vec<Action>) {
+        if self.owns() {
+            self.reduced = true;
+            self.reprioritize(moment, OWNER - 1, out);
+        }
     }
 
     /// RFC 9568 section 6.4.3, (725) to (745).
@@ -343,15 +355,15 @@ impl Machine {
 
     /// It must not be active; whoever it was active for is told.
     pub(super) fn fail(&mut self, moment: Moment, cause: Cause, out: &mut Vec<Action>) {
-        let init = if self.state() == State::Initialize { " (init)" } else { "" };
-        self.say(Level::Warn, format!("Entering FAULT STATE{init}: {cause}"), out);
-        match self.state() {
-            State::Active => {
-                self.stop_adverts(out);
-                self.release(out);
-            }
-            State::Initialize => self.begins(out),
-            State::Backup | State::Fault => {}
+        let init = self.state() == State::Initialize;
+        if init {
+            self.begins(out);
+        }
+        let text = format!("Entering FAULT STATE{}: {cause}", if init { " (init)" } else { "" });
+        self.say(Level::Warn, text, out);
+        if self.state() == State::Active {
+            self.stop_adverts(out);
+            self.release(out);
         }
         self.wants = false;
         self.status.deadline = None;

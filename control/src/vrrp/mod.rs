@@ -35,10 +35,17 @@ mod holder;
 mod lateness;
 mod limiter;
 mod machine;
-#[cfg(test)]
-mod samples;
 mod seat;
 mod wire;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod simulation;
 
 pub use holder::MARK;
 pub use inbox::{Counts, Inbox, Packet, Read};

@@ -1,7 +1,7 @@
 //! All virtual routers of this director: inputs in, actions out, no clock and no socket of its own.
 //!
 //! *Invariants*
-//! - after each step every sync group is together (see [`super::group`]);
+//! - after each step every sync group is together (see `group.rs`);
 //! - the same inputs at the same times give the same actions;
 //! - an advert sets off no timer: a director that was held up hears what is waiting in its socket, and only then
 //!   believes that nobody is there. So whoever drives this hands in what it has received before [`Input::Tick`].
