@@ -390,10 +390,11 @@ impl Driver {
 
     /// Reads packets that have come by `now`, a bounded number from each socket.
     fn read(&mut self, now: Instant) {
-        let Driver { wires, inbox, sources, .. } = self;
+        let Driver { vrrp, vmacs, wires, inbox, sources, .. } = self;
         let mut heard: Vec<(RouterId, Heard)> = Vec::new();
-        for wire in wires.values_mut().filter(|wire| wire.port().hears) {
+        for wire in wires.values_mut() {
             wire.read(AT_ONCE, |interface, arrived| {
+                let Some(interface) = seat::comes_in_by(vrrp, vmacs, interface, &arrived) else { return };
                 let packet = Packet {
                     interface,
                     source: arrived.source,
@@ -424,8 +425,7 @@ impl Driver {
 async fn readable(wires: &BTreeMap<(String, bool), Wire>) {
     poll_fn(|context| {
         // All are asked, so that each wakes us.
-        let ready =
-            wires.values().filter(|wire| wire.port().hears && wire.poll_readable(context).is_ready()).count();
+        let ready = wires.values().filter(|wire| wire.poll_readable(context).is_ready()).count();
         if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::wire::Port;
+use super::wire::{Arrived, Port};
 use crate::model::{Peers, VirtualAddress, VirtualRouter, Vrrp};
 
 /// A virtual address, and how it is added to which interface.
@@ -64,19 +64,42 @@ pub(super) fn places(router: &VirtualRouter, vmacs: &Vmacs) -> Vec<Place> {
 
 /// The sockets that all routers need: one for each interface and family that adverts come in or leave by.
 pub(super) fn ports(vrrp: &Vrrp, vmacs: &Vmacs) -> BTreeSet<Port> {
-    let mut ports: BTreeMap<(String, bool), (BTreeSet<IpAddr>, bool)> = BTreeMap::new();
-    for router in &vrrp.routers {
-        if let Some(interface) = transmits_by(router, vmacs) {
-            ports.entry((interface, router.ipv6)).or_default();
-        }
-        let (groups, hears) = ports.entry((router.interface.clone(), router.ipv6)).or_default();
-        *hears = true;
+    let mut ports: BTreeMap<(String, bool), BTreeSet<IpAddr>> = BTreeMap::new();
+    let mut port = |interface: String, router: &VirtualRouter| {
+        let groups = ports.entry((interface, router.ipv6)).or_default();
         if let Peers::Multicast { group } = router.peers {
             groups.insert(group);
         }
+    };
+    for router in &vrrp.routers {
+        port(router.interface.clone(), router);
+        // A frame from the virtual MAC (the other director has it too) the kernel takes for one of the macvlan's own that
+        // came back, and shows it to the macvlan alone (macvlan_handle_frame, private mode).
+        if router.vmac.is_some()
+            && let Some(interface) = interface(router, vmacs)
+        {
+            port(interface, router);
+        }
     }
-    ports
-        .into_iter()
-        .map(|((interface, ipv6), (groups, hears))| Port { interface, ipv6, groups, hears })
-        .collect()
+    ports.into_iter().map(|((interface, ipv6), groups)| Port { interface, ipv6, groups }).collect()
+}
+
+/// The interface that a packet came in by, as the configuration calls it; none: another socket hears it too. To the
+/// interface of a virtual MAC the kernel shows all that comes to a group, and it counts there for its own router alone.
+pub(super) fn comes_in_by<'a>(
+    vrrp: &'a Vrrp,
+    vmacs: &Vmacs,
+    interface: &'a str,
+    packet: &Arrived<'_>,
+) -> Option<&'a str> {
+    let is_on = |router: &&VirtualRouter| vmacs.get(&router.name).is_some_and(|name| name == interface);
+    if !vmacs.values().any(|name| name == interface) {
+        return Some(interface);
+    }
+    let vrid = packet.message.get(1).copied();
+    let ours = |router: &&VirtualRouter| {
+        (Some(router.vrid), router.ipv6) == (vrid, packet.source.is_ipv6())
+            && matches!(router.peers, Peers::Multicast { group } if group == packet.destination)
+    };
+    vrrp.routers.iter().filter(is_on).find(ours).map(|router| router.interface.as_str())
 }

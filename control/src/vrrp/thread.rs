@@ -8,6 +8,7 @@
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::SendError;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -143,13 +144,12 @@ impl VrrpThread {
             });
             match catch_unwind(work) {
                 Ok(Ok(())) => {}
-                Ok(Err(source)) => match begun.send(Err(failed(source))) {
-                    // Nobody waits for the beginning any more.
-                    Err(std::sync::mpsc::SendError(Err(error))) => {
-                        drop(events.send(died(&error.to_string()).into()))
+                Ok(Err(source)) => {
+                    // Nobody waits for the beginning any more: it had begun.
+                    if let Err(SendError(Err(error))) = begun.send(Err(failed(source))) {
+                        drop(events.send(died(&error.to_string()).into()));
                     }
-                    _ => {}
-                },
+                }
                 Err(panic) => drop(events.send(died(&words(&*panic)).into())),
             }
             let _ = end.send(());

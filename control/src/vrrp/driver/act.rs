@@ -121,9 +121,11 @@ impl Driver {
                 };
                 match &router.peers {
                     Peers::Multicast { group } => send(*group, TTL),
-                    // One that cannot be reached must not keep it from the others.
                     Peers::Unicast { peers, ttl, .. } => {
-                        peers.iter().fold(Ok(()), |sent, peer| sent.and(send(peer.address, *ttl)))
+                        // One that cannot be reached must not keep it from the others.
+                        let sent: Vec<io::Result<()>> =
+                            peers.iter().map(|peer| send(peer.address, *ttl)).collect();
+                        sent.into_iter().collect()
                     }
                 }
             }

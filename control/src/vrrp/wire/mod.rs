@@ -17,7 +17,7 @@ use std::io;
 use std::net::IpAddr;
 use std::task::{Context, Poll};
 
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -37,8 +37,6 @@ pub(super) struct Port {
     pub ipv6: bool,
     /// Groups that are joined.
     pub groups: BTreeSet<IpAddr>,
-    /// Packets are heard; without, it sends only: adverts that leave by a virtual MAC's interface come in by the one below.
-    pub hears: bool,
 }
 
 /// A socket that is open, and what it was opened for.
@@ -95,10 +93,6 @@ impl Opened {
     pub(super) fn open(port: &Port, index: u32) -> io::Result<Opened> {
         let domain = if port.ipv6 { Domain::IPV6 } else { Domain::IPV4 };
         let socket = Socket::new(domain, Type::RAW.nonblocking(), Some(Protocol::from(VRRP)))?;
-        if !port.hears {
-            // "Keep 0 bytes" of every packet.
-            socket.attach_filter(&[SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0)])?;
-        }
         // By name: by index takes no more rights, but is not in kernels before 5.1. The index is checked after it.
         socket.bind_device(Some(port.interface.as_bytes()))?;
         if nix::net::if_::if_nametoindex(port.interface.as_str())? != index {
