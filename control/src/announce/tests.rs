@@ -247,7 +247,7 @@ proptest! {
             match deed {
                 Deed::Announce { key, addresses, rounds } => {
                     let (before, waiting, again) = model.remove(&key).unwrap_or_default();
-                    let waiting = if before == addresses || rounds == 0 { waiting } else { waiting.min(rounds) };
+                    let waiting = if before == addresses { waiting } else { waiting.min(rounds.max(1)) };
                     let waiting = if before == 0 { 0 } else { waiting };
                     let most = rounds.max(again.map_or(0, |(_, rounds)| rounds));
                     let again = if rounds > 0 { Some((now + 5000 * MS, most)) } else { again };
