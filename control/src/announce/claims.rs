@@ -11,7 +11,8 @@
 //!
 //! RFC 826, RFC 4861 section 7.1.2, RFC 5227 section 2.4; packet(7), `Documentation/networking/filter.rst`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::task::{Context, Poll};
@@ -84,9 +85,11 @@ impl Claims {
         self.ears.retain(|ear, _| ears.contains(ear));
         let mut refused = Vec::new();
         for ear in ears {
-            if !self.ears.contains_key(&ear) {
+            if let Entry::Vacant(place) = self.ears.entry(ear) {
                 match listen(ear) {
-                    Ok(socket) => drop(self.ears.insert(ear, socket)),
+                    Ok(socket) => {
+                        place.insert(socket);
+                    }
                     Err(error) => refused.push((ear.0, error)),
                 }
             }
