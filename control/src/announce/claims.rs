@@ -11,7 +11,8 @@
 //!
 //! RFC 826, RFC 4861 section 7.1.2, RFC 5227 section 2.4; packet(7), `Documentation/networking/filter.rst`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::task::{Context, Poll};
@@ -84,9 +85,11 @@ impl Claims {
         self.ears.retain(|ear, _| ears.contains(ear));
         let mut refused = Vec::new();
         for ear in ears {
-            if !self.ears.contains_key(&ear) {
+            if let Entry::Vacant(place) = self.ears.entry(ear) {
                 match listen(ear) {
-                    Ok(socket) => drop(self.ears.insert(ear, socket)),
+                    Ok(socket) => {
+                        place.insert(socket);
+                    }
                     Err(error) => refused.push((ear.0, error)),
                 }
             }
@@ -204,28 +207,29 @@ fn listen((index, family): (u32, Family)) -> io::Result<AsyncFd<Socket>> {
     Ok(unsafe { AsyncFd::register(socket)? })
 }
 
-// BPF_LD | BPF_H | BPF_ABS, BPF_LD | BPF_B | BPF_ABS; BPF_JMP | BPF_JEQ | BPF_K, BPF_JMP | BPF_JSET | BPF_K; BPF_RET | BPF_K.
-const HALF: u16 = 0x28;
+// BPF_LD | BPF_W, BPF_B | BPF_ABS; BPF_JMP | BPF_JEQ | BPF_K; BPF_RET | BPF_K.
+const WORD: u16 = 0x20;
 const BYTE: u16 = 0x30;
 const EQUAL: u16 = 0x15;
-const ANY_BIT: u16 = 0x45;
 const RETURN: u16 = 0x06;
-/// SKF_AD_OFF + SKF_AD_VLAN_TAG: taken off the frame before it is heard. A frame of another VLAN is of another link.
-const VLAN_TAG: u32 = -0x1000_i32 as u32 + 44;
-const VLAN_ID: u32 = 0x0fff;
+/// SKF_AD_OFF + SKF_AD_PKTTYPE.
+const PACKET_TYPE: u32 = -0x1000_i32 as u32 + 4;
+/// Of another link, or not for this host: the tag of a VLAN that is none of this host's is gone by now, and this is what
+/// is left of it (`__netif_receive_skb_core` in net/core/dev.c).
+const OTHERHOST: u32 = 3;
 
 /// All ARP of this link: whose addresses are ours a table knows.
 const FILTER_ARP: &[SockFilter] = &[
-    step(HALF, 0, 0, VLAN_TAG),
-    step(ANY_BIT, 1, 0, VLAN_ID),
+    step(WORD, 0, 0, PACKET_TYPE),
+    step(EQUAL, 1, 0, OTHERHOST),
     step(RETURN, 0, 0, u32::MAX),
     step(RETURN, 0, 0, 0),
 ];
 
 /// Neighbour advertisements of this link: ICMPv6 directly behind the header, type 136.
 const FILTER_NA: &[SockFilter] = &[
-    step(HALF, 0, 0, VLAN_TAG),
-    step(ANY_BIT, 5, 0, VLAN_ID),
+    step(WORD, 0, 0, PACKET_TYPE),
+    step(EQUAL, 5, 0, OTHERHOST),
     step(BYTE, 0, 0, 14 + 6),
     step(EQUAL, 0, 3, 58),
     step(BYTE, 0, 0, 14 + 40),

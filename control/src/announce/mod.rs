@@ -204,7 +204,7 @@ impl Plan {
 pub fn burst_sentence(router: &str, target: &Target) -> String {
     let what = match target.address {
         IpAddr::V4(_) => "gratuitous ARPs",
-        IpAddr::V6(_) => "Neighbour Adverts",
+        IpAddr::V6(_) => "Unsolicited Neighbour Adverts",
     };
     format!("({router}) Sending/queueing {what} on {} for {}", target.interface_name, target.address)
 }

@@ -234,6 +234,9 @@ fn deed() -> impl Strategy<Value = Deed> {
     ]
 }
 
+/// Of one key: its addresses, rounds to come at once, the second wave.
+type Expected = (u32, u32, Option<(Instant, u32)>);
+
 proptest! {
     /// The model: without gaps and at the end of every wait each announcement of a burst has been sent, five seconds after
     /// the last burst its second wave, and nothing else.
@@ -241,13 +244,12 @@ proptest! {
     fn without_gaps_every_wave_is_whole_and_nothing_else_is_sent(deeds in prop::collection::vec(deed(), 0..30)) {
         let mut announcer = Announcer::new();
         let mut now = Instant::now();
-        // Of each key: its addresses, rounds to come at once, the second wave.
-        let mut model: BTreeMap<u64, (u32, u32, Option<(Instant, u32)>)> = BTreeMap::new();
+        let mut model: BTreeMap<u64, Expected> = BTreeMap::new();
         for deed in deeds.into_iter().chain([Deed::Wait { ms: 20_000 }]) {
             match deed {
                 Deed::Announce { key, addresses, rounds } => {
                     let (before, waiting, again) = model.remove(&key).unwrap_or_default();
-                    let waiting = if before == addresses || rounds == 0 { waiting } else { waiting.min(rounds) };
+                    let waiting = if before == addresses { waiting } else { waiting.min(rounds.max(1)) };
                     let waiting = if before == 0 { 0 } else { waiting };
                     let most = rounds.max(again.map_or(0, |(_, rounds)| rounds));
                     let again = if rounds > 0 { Some((now + 5000 * MS, most)) } else { again };

@@ -71,13 +71,35 @@ async fn link(netlink: &Netlink, name: &str) -> Link {
 
 /// Announces these once by the interface of this name in the namespace of this thread.
 fn announce(name: &str, mac: [u8; 6], addresses: &[&str]) {
+    transmit(announcer(name, mac, addresses), addresses.len());
+}
+
+/// The same in VLAN 7. (A frame that was refused is sent as it was given back.)
+fn announce_tagged(name: &str, mac: [u8; 6], addresses: &[&str]) {
+    let mut announcer = announcer(name, mac, addresses);
+    for mut frame in announcer.due(Instant::now()) {
+        frame.bytes.splice(12..12, [0x81, 0, 0, 7]);
+        assert!(announcer.refused(Instant::now(), frame));
+    }
+    transmit(announcer, addresses.len());
+}
+
+fn announcer(name: &str, mac: [u8; 6], addresses: &[&str]) -> Announcer {
     let interface = nix::net::if_::if_nametoindex(name).unwrap();
     let target = |text: &&str| Target { interface, mac, address: address(text), interface_name: name.into() };
-    let (mut announcer, mut transmitter) = (Announcer::new(), Transmitter::open().unwrap());
+    let mut announcer = Announcer::new();
     let plan = Plan { first: 1, again: None, ..Plan::of(&Announce::default(), Burst::Full) };
     announcer.announce(Instant::now(), 1, addresses.iter().map(target).collect(), &plan);
-    transmitter.send_due(Instant::now(), &mut announcer);
-    assert_eq!(transmitter.counts().sent, addresses.len() as u64);
+    announcer
+}
+
+fn transmit(mut announcer: Announcer, frames: usize) {
+    let mut transmitter = Transmitter::open().unwrap();
+    while let Some(deadline) = announcer.deadline() {
+        std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
+        transmitter.send_due(Instant::now(), &mut announcer);
+    }
+    assert_eq!(transmitter.counts().sent, frames as u64);
 }
 
 /// Hears every frame that comes to this namespace.
@@ -177,9 +199,7 @@ fn what_an_interface_that_is_down_or_gone_does_not_send_is_counted() {
 fn claims_of_others_are_heard_and_our_own_frames_are_not() {
     let (director, real) = Namespace::pair_with_ipv6();
     let index = director.index("d0");
-    real.ip("link add link r0 name r0.7 type vlan id 7");
-    real.ip("link set r0.7 up");
-    let claims_by = |name: &'static str, mac, addresses: &[&str]| real.run(|| announce(name, mac, addresses));
+    let claims_by = |name, mac, addresses: &[&str]| real.run(|| announce(name, mac, addresses));
     director.block_on(async || {
         let mut claims = Claims::new();
         let vips: HashSet<IpAddr> = ["192.0.2.10", "192.0.2.11", "2001:db8::10"].map(address).into();
@@ -191,7 +211,7 @@ fn claims_of_others_are_heard_and_our_own_frames_are_not() {
         announce("d0", OTHER, &["192.0.2.10", "2001:db8::10"]);
         claims_by("r0", MAC, &["192.0.2.10", "2001:db8::10"]);
         claims_by("r0", OTHER, &["192.0.2.12", "2001:db8::12"]);
-        claims_by("r0.7", [2, 0, 0, 0, 0, 0x77], &["192.0.2.10", "2001:db8::10"]);
+        real.run(|| announce_tagged("r0", [2, 0, 0, 0, 0, 0x77], &["192.0.2.10", "2001:db8::10"]));
         claims_by("r0", OTHER, &["192.0.2.10"]);
         assert_eq!(claims.next().await, claim("192.0.2.10", OTHER));
         // Again: it is known.
@@ -312,7 +332,7 @@ fn what_a_killed_shunt_left_is_adopted_or_removed_and_the_interface_is_as_it_was
 fn one_vrid_on_two_interfaces_is_two_macvlans_and_a_strangers_name_is_not_taken() {
     let (director, _real) = Namespace::pair();
     director.ip("link add d1 type veth peer name r1");
-    director.ip("link add vrrp.53 type dummy");
+    director.ip("link add vrrp.53 type veth peer name r53");
     director.block_on(async || {
         let netlink = Netlink::open().unwrap();
         let (d0, d1) = (link(&netlink, "d0").await, link(&netlink, "d1").await);
