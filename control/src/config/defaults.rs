@@ -1,5 +1,6 @@
 //! What a key means that is not there. `configs/reference.toml` shows the same values; a test keeps them equal.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::model::{Passive, Timeouts, Timing};
@@ -63,6 +64,8 @@ pub const MAIL_PORT: u16 = 25;
 pub const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
 /// UDP port on which directors tell each other of flows; IPVS has the same one.
 pub const SYNC_PORT: u16 = 8848;
+/// Multicast group of the same: IPVS's too (IP_VS_SYNC_GROUP).
+pub const SYNC_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
 /// The key that they share.
 pub const SYNC_KEY_FILE: &str = "/etc/shunt/sync.key";
 /// Flows a second that are told of at most.

@@ -6,6 +6,8 @@
 //! - All faults of the form are reported at once. After a syntax error the tree is only partly what was meant, so
 //!   then no key counts as unknown, misplaced or missing.
 
+mod vrrp;
+
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -17,6 +19,8 @@ use super::error::{Fault, Severity};
 use super::shape::{self, Removed};
 use super::source::Source;
 use super::syntax;
+pub(super) use vrrp::File as TrackFile;
+pub(super) use vrrp::{Address, Announce, Group, Peer, Process, Router, Script, Sync, Track, Tracked, Vrrp};
 
 /// A value and its place, or nothing.
 pub(super) type Typed<T> = Option<Spanned<T>>;
@@ -30,6 +34,8 @@ pub(super) struct File {
     pub service: Vec<Spanned<Service>>,
     pub scripts: Typed<Scripts>,
     pub notify: Typed<Notify>,
+    pub vrrp: Typed<Vrrp>,
+    pub sync: Typed<Sync>,
 }
 
 /// `[director]`
@@ -224,7 +230,7 @@ pub(super) struct Notify {
     pub mail: Typed<Mail>,
 }
 
-/// `[[notify.pipe]]`
+/// `[[notify.pipe]]` and `[[vrrp.pipe]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pipe {

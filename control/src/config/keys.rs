@@ -9,6 +9,7 @@ mod check;
 mod director;
 mod notify;
 mod service;
+mod vrrp;
 
 /// What may stand at a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(super) enum Kind {
     BooleanOrText,
     /// An array of strings.
     Texts,
+    /// An array of tables, or of strings, each of which is the first key of such a table.
+    TextsOrTables,
     /// An array of integers.
     Integers,
     /// A program with its arguments: one string, or an array of them.
@@ -71,7 +74,7 @@ const SHARE: &str = r"^[0-9]+(\.[0-9])?%$";
 
 /// All keys: those of a table in the order of `configs/README.md`.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
-    [director::KEYS, service::KEYS, check::KEYS, notify::KEYS].into_iter().flatten()
+    [director::KEYS, service::KEYS, check::KEYS, notify::KEYS, vrrp::KEYS].into_iter().flatten()
 }
 
 /// The key at `path`.
@@ -105,6 +108,10 @@ impl Key {
         match (self.kind, self.path) {
             (Kind::Command, _) => "command",
             (_, "service.real.check") => "service.check",
+            (_, "vrrp.router.addresses" | "vrrp.router.excluded") => "address",
+            (_, "vrrp.router.peers") => "peer",
+            (_, "vrrp.group.track") => "vrrp.router.track",
+            (Kind::TextsOrTables, _) => "tracked",
             (_, path) => path,
         }
     }
@@ -144,6 +151,7 @@ impl Kind {
             Kind::Boolean => "true or false",
             Kind::BooleanOrText => "true, false or a string",
             Kind::Texts => "an array of strings",
+            Kind::TextsOrTables => "an array of strings or tables",
             Kind::Integers => "an array of integers",
             Kind::Words => "a string or an array of strings",
             Kind::Command => "a string, an array of strings or a table",
@@ -182,7 +190,7 @@ mod tests {
         assert_eq!(join(weight.table(), weight.name()), weight.path);
         assert_eq!(
             children("").map(Key::name).collect::<Vec<_>>(),
-            ["director", "service", "scripts", "notify"]
+            ["director", "service", "scripts", "notify", "vrrp", "sync"]
         );
         assert_eq!(children("service.check").map(Key::name).next(), Some("type"));
     }
@@ -201,12 +209,10 @@ mod tests {
             !found.is_empty()
         };
         for key in all() {
-            let is_shown = match key.table() {
-                "command" => all()
-                    .filter(|command| command.kind == Kind::Command)
-                    .any(|command| shown(&join(command.path, key.name()))),
-                _ => shown(key.path),
-            };
+            // Tables that are alike are listed once, and may be shown anywhere.
+            let shared = all().filter(|home| home.inside() == key.table());
+            let is_shown = shared
+                .fold(shown(key.path), |is_shown, home| is_shown || shown(&join(home.path, key.name())));
             assert!(is_shown, "configs/reference.toml lacks {}", key.path);
             assert!(README.contains(&format!("`{}`", key.path)), "configs/README.md lacks {}", key.path);
         }

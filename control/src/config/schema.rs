@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{self, Key, Kind};
 
+/// Tables that stand in several places.
+const SHARED: &[&str] = &["command", "service.check", "vrrp.router.track", "address", "peer", "tracked"];
+
 /// The schema, as text that ends in a newline.
 pub fn schema() -> String {
     let mut schema = table("");
@@ -12,7 +15,7 @@ pub fn schema() -> String {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "shunt",
         "description": "Configuration of shunt, a layer-4 director.",
-        "$defs": { "command": table("command"), "service.check": table("service.check") },
+        "$defs": Map::from_iter(SHARED.iter().map(|path| ((*path).to_owned(), table(path)))),
     });
     if let (Value::Object(schema), Value::Object(head)) = (&mut schema, head) {
         schema.extend(head);
@@ -50,7 +53,7 @@ fn example(key: &Key) -> Value {
 fn value(key: &Key) -> Value {
     let one_or_several = |one: Value| json!({ "anyOf": [one, { "type": "array", "items": one }] });
     let inner = || match key.inside() {
-        shared @ ("command" | "service.check") => json!({ "$ref": format!("#/$defs/{shared}") }),
+        shared if SHARED.contains(&shared) => json!({ "$ref": format!("#/$defs/{shared}") }),
         path => table(path),
     };
     match key.kind {
@@ -67,6 +70,9 @@ fn value(key: &Key) -> Value {
         Kind::Boolean => json!({ "type": "boolean" }),
         Kind::BooleanOrText => json!({ "anyOf": [{ "type": "boolean" }, text(key)] }),
         Kind::Texts => json!({ "type": "array", "items": text(key) }),
+        Kind::TextsOrTables => {
+            json!({ "type": "array", "items": { "anyOf": [{ "type": "string" }, inner()] } })
+        }
         Kind::Integers => json!({ "type": "array", "items": integer(key) }),
         Kind::Words => one_or_several(text(key)),
         Kind::Command => {
@@ -112,6 +118,7 @@ mod tests {
             REFERENCE,
             include_str!("../../../configs/minimal.toml"),
             include_str!("../../../configs/demo.toml"),
+            include_str!("../../../configs/pair.toml"),
         ];
         for text in shipped {
             let document: toml::Table = text.parse().unwrap();

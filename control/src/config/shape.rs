@@ -70,7 +70,7 @@ impl Pruning<'_> {
         match (key.kind, value.get_ref()) {
             (Kind::TableOrTables, DeValue::Table(_)) => *value = array_of_one(value),
             (Kind::IntegersOrTexts, DeValue::Integer(_) | DeValue::String(_)) => *value = array_of_one(value),
-            (Kind::Command, DeValue::String(_) | DeValue::Array(_)) => *value = table_with_run(value),
+            (Kind::Command, DeValue::String(_) | DeValue::Array(_)) => *value = table_with("run", value),
             _ => {}
         }
         match (key.kind, value.get_mut()) {
@@ -87,6 +87,7 @@ impl Pruning<'_> {
             (
                 Kind::Tables
                 | Kind::TableOrTables
+                | Kind::TextsOrTables
                 | Kind::Texts
                 | Kind::Integers
                 | Kind::IntegersOrTexts
@@ -109,8 +110,13 @@ impl Pruning<'_> {
     /// Whether one entry of an array may stay.
     fn entry(&mut self, value: &mut Spanned<DeValue<'_>>, key: &'static Key, at: &str) -> bool {
         let span = value.span();
+        if let (Kind::TextsOrTables, DeValue::String(_), Some(first)) =
+            (key.kind, value.get_ref(), keys::children(key.inside()).next())
+        {
+            *value = table_with(first.name(), value);
+        }
         let fits = match (key.kind, value.get_mut()) {
-            (Kind::Tables | Kind::TableOrTables, DeValue::Table(table)) => {
+            (Kind::Tables | Kind::TableOrTables | Kind::TextsOrTables, DeValue::Table(table)) => {
                 self.table(table, span.clone(), at, key.inside());
                 true
             }
@@ -180,12 +186,12 @@ fn array_of_one<'a>(value: &mut Spanned<DeValue<'a>>) -> Spanned<DeValue<'a>> {
     Spanned::new(span, DeValue::Array(array))
 }
 
-/// The value as the `run` of a table, in its place.
-fn table_with_run<'a>(value: &mut Spanned<DeValue<'a>>) -> Spanned<DeValue<'a>> {
+/// The value as a key of a table, in its place.
+fn table_with<'a>(key: &'static str, value: &mut Spanned<DeValue<'a>>) -> Spanned<DeValue<'a>> {
     let span = value.span();
     let mut table = DeTable::new();
-    let run = std::mem::replace(value, Spanned::new(span.clone(), DeValue::Boolean(false)));
-    table.insert(Spanned::new(span.clone(), "run".into()), run);
+    let inside = std::mem::replace(value, Spanned::new(span.clone(), DeValue::Boolean(false)));
+    table.insert(Spanned::new(span.clone(), key.into()), inside);
     Spanned::new(span, DeValue::Table(table))
 }
 

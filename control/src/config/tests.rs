@@ -78,6 +78,19 @@ fn the_keys_and_the_types_are_the_same() {
     assert_eq!(names("notify.pipe"), fields::<file::Pipe>());
     assert_eq!(names("notify.mail"), fields::<file::Mail>());
     assert_eq!(names("command"), fields::<file::Command>());
+    assert_eq!(names("vrrp"), fields::<file::Vrrp>());
+    assert_eq!(names("vrrp.pipe"), fields::<file::Pipe>());
+    assert_eq!(names("vrrp.router"), fields::<file::Router>());
+    assert_eq!(names("vrrp.router.announce"), fields::<file::Announce>());
+    assert_eq!(names("vrrp.router.track"), fields::<file::Track>());
+    assert_eq!(names("vrrp.group"), fields::<file::Group>());
+    assert_eq!(names("vrrp.script"), fields::<file::Script>());
+    assert_eq!(names("vrrp.file"), fields::<file::TrackFile>());
+    assert_eq!(names("vrrp.process"), fields::<file::Process>());
+    assert_eq!(names("address"), fields::<file::Address>());
+    assert_eq!(names("peer"), fields::<file::Peer>());
+    assert_eq!(names("tracked"), fields::<file::Tracked>());
+    assert_eq!(names("sync"), fields::<file::Sync>());
 }
 
 #[test]
@@ -226,6 +239,12 @@ fn tree() -> impl Strategy<Value = String> {
         "run",
         "sorry",
         "vip_check",
+        "router",
+        "addresses",
+        "peers",
+        "track",
+        "scripts",
+        "group",
         "x",
         "\"\"",
         "\"\\u0000\"",
@@ -245,8 +264,9 @@ fn tree() -> impl Strategy<Value = String> {
             }),
         ]
     });
-    (value.clone(), value)
-        .prop_map(|(director, service)| format!("director = {director}\nservice = [{service}]\n"))
+    (value.clone(), value.clone(), value).prop_map(|(director, service, vrrp)| {
+        format!("director = {director}\nservice = [{service}]\nvrrp = {vrrp}\n")
+    })
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod check;
 mod notify;
 mod page;
+mod vrrp;
 
 use shunt_dataplane::packet::MacAddress;
 
@@ -32,6 +33,7 @@ pub fn to_toml(model: &Model) -> String {
     for service in &model.services {
         virtual_service(&mut page, service, &context);
     }
+    vrrp::vrrp(&mut page, &model.vrrp);
     page.text
 }
 

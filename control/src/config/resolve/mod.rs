@@ -21,6 +21,7 @@ mod report;
 mod service;
 mod timeouts;
 mod value;
+mod vrrp;
 mod way;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub(super) use options::netmask;
 pub(super) use service::default_vip_check;
 pub(super) use timeouts::LONGEST;
 pub(super) use value::{help_for_address, spell, unusable};
+pub(super) use vrrp::{OF_FILE, SCOPES, standard_group};
 
 /// A model, with what may not have been meant and where everything is.
 #[derive(Debug, Clone)]
@@ -59,12 +61,15 @@ pub(super) fn resolve(source: Arc<Source>, reading: Reading) -> Result<Loaded, F
     let notify = notify::resolve(&mut report, reading.file.notify.as_ref());
     let mails = reading.file.notify.as_ref().is_some_and(|notify| notify.get_ref().mail.is_some());
     let services = service::resolve_all(&mut report, &reading.file.service, director.as_ref(), mails);
+    let sync = vrrp::sync(&mut report, reading.file.sync.as_ref());
+    let vrrp = vrrp::resolve(&mut report, reading.file.vrrp.as_ref(), notify.as_ref(), mails);
+    let vrrp = crate::model::Vrrp { sync, ..vrrp };
     let (faults, locations) = report.finish();
     match (director, scripts, notify) {
         (Some(director), Some(scripts), Some(notify))
             if !faults.iter().any(|fault| fault.severity == Severity::Error) =>
         {
-            let model = Model { director, services, scripts, notify, vrrp: crate::model::Vrrp::default() };
+            let model = Model { director, services, scripts, notify, vrrp };
             Ok(Loaded { model, warnings: faults.into(), locations })
         }
         _ => Err(faults.into()),

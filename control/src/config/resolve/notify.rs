@@ -28,39 +28,48 @@ pub(super) fn scripts(report: &mut Report, typed: Option<&Spanned<file::Scripts>
 pub(super) fn resolve(report: &mut Report, typed: Option<&Spanned<file::Notify>>) -> Option<Notify> {
     let Some(table) = typed else { return Some(Notify::default()) };
     let typed = table.get_ref();
-    let mut first = HashMap::new();
-    let pipes: Vec<Option<Pipe>> = typed.pipe.iter().map(|typed| pipe(report, typed, &mut first)).collect();
+    let pipes = pipes(report, &typed.pipe, ["notify.pipe.path", "notify.pipe.reader"], None);
     let mail = match &typed.mail {
         Some(table) => mail(report, table).map(Some),
         None => Some(None),
     };
-    Some(Notify {
-        pipes: pipes.into_iter().collect::<Option<_>>()?,
-        mail: mail?,
-        at_start: value::boolean(typed.at_start.as_ref()),
-    })
+    Some(Notify { pipes: pipes?, mail: mail?, at_start: value::boolean(typed.at_start.as_ref()) })
 }
 
-fn pipe(
+/// Pipes, each with a path of its own; `None` after an error. `keys`: of path and reader. `others`: who is told of more.
+pub(super) fn pipes(
     report: &mut Report,
-    table: &Spanned<file::Pipe>,
-    first: &mut HashMap<PathBuf, Range<usize>>,
-) -> Option<Pipe> {
-    const PATH: &str = "notify.pipe.path";
-    let typed = table.get_ref();
-    let reader = command::resolve(report, typed.reader.as_ref(), "notify.pipe.reader");
-    let Some(text) = &typed.path else {
-        report.missing(table.span(), PATH);
-        return None;
+    typed: &[Spanned<file::Pipe>],
+    [path, reader]: [&'static str; 2],
+    others: Option<&Notify>,
+) -> Option<Vec<Pipe>> {
+    let mut first: HashMap<PathBuf, Range<usize>> = HashMap::new();
+    let mut pipe = |table: &Spanned<file::Pipe>| -> Option<Pipe> {
+        let typed = table.get_ref();
+        let reader = command::resolve(report, typed.reader.as_ref(), reader);
+        let Some(text) = &typed.path else {
+            report.missing(table.span(), path);
+            return None;
+        };
+        let key = path;
+        let path = value::path(report, text, key)?;
+        let before = match first.get(&path) {
+            Some(before) => Some(format!("first on line {}", report.line(before))),
+            None if others.is_some_and(|others| others.pipes.iter().any(|pipe| pipe.path == path)) => {
+                Some("a [[notify.pipe]] gets all changes".to_owned())
+            }
+            None => None,
+        };
+        if let Some(before) = before {
+            let message = format!("{} is here twice; {before}", path.display());
+            report.error(text.span(), key, message, "give each pipe a path of its own");
+            return None;
+        }
+        first.insert(path.clone(), text.span());
+        Some(Pipe { path, reader: reader? })
     };
-    let path = value::path(report, text, PATH)?;
-    if let Some(before) = first.get(&path) {
-        let message = format!("{} is here twice; first on line {}", path.display(), report.line(before));
-        report.error(text.span(), PATH, message, "give each pipe a path of its own");
-        return None;
-    }
-    first.insert(path.clone(), text.span());
-    Some(Pipe { path, reader: reader? })
+    let pipes: Vec<Option<Pipe>> = typed.iter().map(&mut pipe).collect();
+    pipes.into_iter().collect()
 }
 
 fn mail(report: &mut Report, table: &Spanned<file::Mail>) -> Option<Mail> {

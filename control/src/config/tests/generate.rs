@@ -2,6 +2,7 @@
 
 mod check;
 mod notify;
+mod vrrp;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -15,8 +16,12 @@ use crate::model::{
 };
 
 pub(super) fn model() -> impl Strategy<Value = Model> {
-    let rest = (notify::scripts(), notify::notify());
-    (director(), vec(service(), 0..6), rest).prop_map(|(director, services, (scripts, notify))| {
+    let rest = (notify::scripts(), notify::notify(), vrrp::vrrp());
+    (director(), vec(service(), 0..6), rest).prop_map(|(director, services, (scripts, notify, mut vrrp))| {
+        let routers = vrrp.routers.iter_mut().map(|router| &mut router.hooks);
+        for hooks in routers.chain(vrrp.groups.iter_mut().map(|group| &mut group.hooks)) {
+            hooks.mail &= notify.mail.is_some();
+        }
         // The service's place in the list is its VIP: keys are unique, and no VIP is a real server.
         let services = services
             .into_iter()
@@ -40,7 +45,7 @@ pub(super) fn model() -> impl Strategy<Value = Model> {
                 service
             })
             .collect();
-        Model { director, services, scripts, notify, vrrp: crate::model::Vrrp::default() }
+        Model { director, services, scripts, notify, vrrp }
     })
 }
 

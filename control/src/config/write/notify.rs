@@ -2,7 +2,7 @@
 
 use super::page::{Page, duration, string, strings};
 use crate::config::defaults;
-use crate::model::{Command, Hooks, MailServer, Notify, Scripts};
+use crate::model::{Command, Hooks, MailServer, Notify, Pipe, Scripts};
 
 pub(super) fn scripts(page: &mut Page, scripts: &Scripts) {
     if *scripts == Scripts::default() {
@@ -23,13 +23,7 @@ pub(super) fn notify(page: &mut Page, notify: &Notify) {
         page.table("[notify]");
         page.set("at_start", true);
     }
-    for pipe in &notify.pipes {
-        page.table("[[notify.pipe]]");
-        page.set("path", string(&pipe.path.to_string_lossy()));
-        if let Some(reader) = &pipe.reader {
-            page.set("reader", command(reader));
-        }
-    }
+    pipes(page, "[[notify.pipe]]", &notify.pipes);
     let Some(mail) = &notify.mail else { return };
     page.table("[notify.mail]");
     page.set(
@@ -53,6 +47,16 @@ pub(super) fn notify(page: &mut Page, notify: &Notify) {
     page.set_unless("no_faults", mail.no_faults, false);
 }
 
+pub(super) fn pipes(page: &mut Page, table: &str, pipes: &[Pipe]) {
+    for pipe in pipes {
+        page.table(table);
+        page.set("path", string(&pipe.path.to_string_lossy()));
+        if let Some(reader) = &pipe.reader {
+            page.set("reader", command(reader));
+        }
+    }
+}
+
 /// `names`: the keys of what is run. `mails`: whether there is a mail server.
 pub(super) fn hooks(page: &mut Page, hooks: &Hooks, names: [&str; 2], mails: bool) {
     for (name, hook) in names.into_iter().zip([&hooks.up, &hooks.down]) {
@@ -74,7 +78,8 @@ pub(super) fn words(argv: &[String]) -> String {
     }
 }
 
-fn command(command: &Command) -> String {
+/// A program, on one line.
+pub(super) fn command(command: &Command) -> String {
     let run = words(&command.argv);
     if command.user.is_none() && command.timeout.is_none() {
         return run;

@@ -24,7 +24,7 @@ pub(super) fn user() -> impl Strategy<Value = Option<User>> {
     prop::option::of(user)
 }
 
-fn command() -> impl Strategy<Value = Option<Command>> {
+pub(super) fn command() -> impl Strategy<Value = Option<Command>> {
     let timeout = prop::option::of((1..=100_000u64).prop_map(Duration::from_millis));
     prop::option::of((argv(), user(), timeout).prop_map(|(argv, user, timeout)| Command {
         argv,

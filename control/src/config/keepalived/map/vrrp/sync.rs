@@ -1,6 +1,5 @@
 //! `lvs_sync_daemon`: directors tell each other of flows.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use super::super::super::report::Report;
@@ -10,9 +9,6 @@ use super::super::value::{self, named};
 use crate::config::shape::closest;
 use crate::config::{VrrpPart, defaults};
 use crate::model::FlowSync;
-
-/// IPVS: IP_VS_SYNC_GROUP.
-const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
 
 /// `lvs_sync_daemon INTERFACE [[inst] INSTANCE] [id N] [maxlen N] [port N] [ttl N] [group ADDRESS]`, or the keyword of an
 /// instance that came before it.
@@ -24,7 +20,7 @@ pub(super) fn read(report: &mut Report, root: &Section<'_>, defs: &Defs<'_, '_>)
     super::locate(report, VrrpPart::Sync, "", line.at());
     let mut sync = FlowSync {
         interface: value::interface(report, interface, line.path())?,
-        peers: vec![GROUP],
+        peers: vec![defaults::SYNC_GROUP],
         port: defaults::SYNC_PORT,
         key_file: PathBuf::from(defaults::SYNC_KEY_FILE),
         rate: defaults::SYNC_RATE,
@@ -47,10 +43,15 @@ pub(super) fn read(report: &mut Report, root: &Section<'_>, defs: &Defs<'_, '_>)
                 sync.port = value::number(report, port, line.path(), 1..=u16::MAX).unwrap_or(sync.port);
             }
             ("group", Some(word)) => {
-                let group = value::any_address(report, word, line.path()).unwrap_or(GROUP);
+                let group = value::any_address(report, word, line.path()).unwrap_or(defaults::SYNC_GROUP);
                 if !group.is_multicast() {
                     let message = format!("{group} is no multicast group");
-                    report.error(&word.at, line.path(), message, format!("give one, as {GROUP}"));
+                    report.error(
+                        &word.at,
+                        line.path(),
+                        message,
+                        format!("give one, as {}", defaults::SYNC_GROUP),
+                    );
                 }
                 sync.peers = vec![group];
             }
