@@ -71,7 +71,7 @@ impl Keepalived {
         std::fs::write(&file, config).unwrap_or_else(|fault| panic!("{}: {fault}", file.display()));
         let mark = self.log().mark();
         self.process.signal(Signal::SIGHUP);
-        self.process.wait_for_line_from(mark, "Reload finished", START);
+        self.process.wait_for_line_from(mark, "Reload complete", START);
     }
 
     /// Ends it in order (SIGTERM).

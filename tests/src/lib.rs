@@ -44,6 +44,7 @@ pub mod vrrp;
 pub mod wait;
 pub mod watch;
 pub mod webserver;
+pub mod wire;
 
 pub use address::Mac;
 pub use capture::Capture;

@@ -51,7 +51,9 @@ pub fn each_of(pairs: &[Pair], scenario: impl Fn(Pair) + Sync) {
             .into_iter()
             .map(|pair| {
                 let scenario = &scenario;
-                scope.spawn(move || catch_unwind(AssertUnwindSafe(|| scenario(pair))).map_err(|panic| (pair, panic)))
+                scope.spawn(move || {
+                    catch_unwind(AssertUnwindSafe(|| scenario(pair))).map_err(|panic| (pair, panic))
+                })
             })
             .collect();
         // All of them first: what one leaves behind must not meet the end of the test.
@@ -201,7 +203,12 @@ impl Peer {
     pub fn until_holding(&self, address: IpAddr, wanted: bool) {
         if wait::try_until(SOON, || (self.holds(address) == wanted).then_some(())).is_none() {
             let what = if wanted { "get" } else { "give up" };
-            panic!("{:?} on {} does not {what} {address}:\n{}", self.kind(), self.host().role(), self.log().text());
+            panic!(
+                "{:?} on {} does not {what} {address}:\n{}",
+                self.kind(),
+                self.host().role(),
+                self.log().text()
+            );
         }
     }
 }

@@ -174,12 +174,17 @@ impl Advert {
             (IpAddr::V4(source), IpAddr::V4(destination)) if self.fragmented => {
                 // Eight bytes, and what is left: the least that can be cut.
                 let (first, rest) = message.split_at(8);
-                vec![self.packet4(source, destination, first, 0x2000), self.packet4(source, destination, rest, 1)]
+                vec![
+                    self.packet4(source, destination, first, 0x2000),
+                    self.packet4(source, destination, rest, 1),
+                ]
             }
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 vec![self.packet4(source, destination, &message, 0)]
             }
-            (IpAddr::V6(source), IpAddr::V6(destination)) => vec![self.packet6(source, destination, &message)],
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                vec![self.packet6(source, destination, &message)]
+            }
             _ => panic!("source and destination are of two families"),
         };
         packets.into_iter().map(|packet| self.frame(&packet)).collect()
@@ -278,10 +283,7 @@ impl Advert {
 
 /// All adverts in `frames`, in order.
 pub fn adverts(frames: &[Frame]) -> Vec<Heard> {
-    frames
-        .iter()
-        .filter_map(|frame| Some(Heard { time: frame.time, advert: Advert::read(frame)? }))
-        .collect()
+    frames.iter().filter_map(|frame| Some(Heard { time: frame.time, advert: Advert::read(frame)? })).collect()
 }
 
 /// When `address` was announced unasked, and as where: gratuitous ARP of either form, unsolicited advertisements.
