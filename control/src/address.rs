@@ -50,6 +50,20 @@ pub struct Address {
     pub prefix_len: u8,
     /// Whether it carries our mark.
     pub marked: bool,
+    /// Whether somebody else has it, as far as the kernel has found out (IPv6 only).
+    pub duplicates: Duplicates,
+}
+
+/// How far the kernel is with looking for somebody else who has an address (RFC 4862 section 5.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Duplicates {
+    /// Nobody has it, or nobody looks: it can be used.
+    #[default]
+    None,
+    /// It still looks; until then nothing can be sent from the address.
+    Sought,
+    /// Somebody has it: it is never used.
+    Found,
 }
 
 /// All addresses of the network namespace.
@@ -155,15 +169,17 @@ impl Address {
         }
     }
 
-    fn parse(message: &AddressMessage) -> Option<Address> {
+    pub(crate) fn parse(message: &AddressMessage) -> Option<Address> {
         let mut local = None;
         let mut subnet = None;
         let mut marked = false;
+        let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
         for attribute in &message.attributes {
             match attribute {
                 AddressAttribute::Local(address) => local = Some(*address),
                 AddressAttribute::Address(address) => subnet = Some(*address),
                 AddressAttribute::Protocol(protocol) => marked = u8::from(*protocol) == MARK,
+                AddressAttribute::Flags(all) => flags = *all,
                 _ => {}
             }
         }
@@ -175,7 +191,20 @@ impl Address {
             subnet: subnet.unwrap_or(address),
             prefix_len: message.header.prefix_len,
             marked,
+            duplicates: Duplicates::of(flags),
         })
+    }
+}
+
+impl Duplicates {
+    fn of(flags: AddressFlags) -> Duplicates {
+        if flags.contains(AddressFlags::Dadfailed) {
+            Duplicates::Found
+        } else if flags.contains(AddressFlags::Tentative) && !flags.contains(AddressFlags::Optimistic) {
+            Duplicates::Sought
+        } else {
+            Duplicates::None
+        }
     }
 }
 
@@ -185,7 +214,7 @@ mod tests {
 
     fn address(index: u32, text: &str, prefix_len: u8) -> Address {
         let address = text.parse().unwrap();
-        Address { index, address, subnet: address, prefix_len, marked: false }
+        Address { index, address, subnet: address, prefix_len, marked: false, duplicates: Duplicates::None }
     }
 
     fn chosen(vip: &str, interfaces: &[u32], addresses: &[Address]) -> Option<u32> {
@@ -235,6 +264,19 @@ mod tests {
         let addresses = [address(2, "192.0.2.1", 24), address(3, "2001:db8::1", 64)];
         assert_eq!(chosen("2001:db8::10", &[2, 3], &addresses), Some(3));
         assert!(!address(3, "2001:db8::1", 64).holds("2001:db8:0:1::10".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_address_that_the_kernel_still_looks_for_is_told_from_one_that_somebody_has() {
+        let flags = |flags| {
+            let mut message = Vip { index: 2, address: "fe80::1".parse().unwrap() }.message();
+            message.attributes.push(AddressAttribute::Flags(flags));
+            Address::parse(&message).unwrap().duplicates
+        };
+        assert_eq!(flags(AddressFlags::Permanent), Duplicates::None);
+        assert_eq!(flags(AddressFlags::Permanent | AddressFlags::Tentative), Duplicates::Sought);
+        assert_eq!(flags(AddressFlags::Optimistic | AddressFlags::Tentative), Duplicates::None);
+        assert_eq!(flags(AddressFlags::Dadfailed | AddressFlags::Tentative), Duplicates::Found);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod admin;
+pub mod announce;
 pub mod compile;
 pub mod config;
 pub mod descriptors;

@@ -449,7 +449,14 @@ mod tests {
 
     fn address(index: u32, text: &str, prefix_len: u8) -> Address {
         let address = text.parse().unwrap();
-        Address { index, address, subnet: address, prefix_len, marked: false }
+        Address {
+            index,
+            address,
+            subnet: address,
+            prefix_len,
+            marked: false,
+            duplicates: address::Duplicates::None,
+        }
     }
 
     #[test]

@@ -169,6 +169,9 @@ fn make_certificate(folder: &Path, name: &str) {
             &subject,
             "-addext",
             &names,
+            // It signs itself, and yet is no authority: rustls takes none for a server's certificate.
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
             "-keyout",
             &key.to_string_lossy(),
             "-out",

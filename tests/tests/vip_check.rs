@@ -2,7 +2,7 @@
 //! mended, while the server's own check sees nothing of it.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use shunt_tests::address::{VIP, VIP6};
@@ -11,7 +11,9 @@ use shunt_tests::tally::list;
 use shunt_tests::{Director, Host, Lab, Service, VipHolding, Watch, WebServer, expect, shown, wait};
 
 const SOON: Duration = Duration::from_secs(20);
-const CHECK: &str = r#"{ type = "tcp", interval = "500ms", timeout = "400ms", rise = 1, fall = 3 }"#;
+const CHECK: &str = r#"{ type = "tcp", interval = "1s", timeout = "400ms", rise = 1, fall = 3 }"#;
+/// A fault is found within the interval of the check, and a round that looks into it; half of this is for a busy machine.
+const FOUND_WITHIN: Duration = Duration::from_secs(1 + 2);
 
 /// The row of the check through the VIP of the real server at `address`.
 #[track_caller]
@@ -23,11 +25,14 @@ fn row(director: &Director, address: IpAddr) -> Value {
     found.next().unwrap_or_else(|| panic!("no check through the VIP of {address} in {view:#}")).clone()
 }
 
+/// Waits for a fault that was made at this moment.
 #[track_caller]
-fn until_fault(director: &Director, address: IpAddr, fault: &str) -> Value {
-    wait::until(SOON, &format!("{address} to be found with {fault}"), || {
+fn until_fault(director: &Director, address: IpAddr, fault: &str, made: Instant) -> Value {
+    let row = wait::until(SOON, &format!("{address} to be found with {fault}"), || {
         Some(row(director, address)).filter(|row| row["fault"] == fault)
-    })
+    });
+    assert!(made.elapsed() < FOUND_WITHIN, "{fault} was found {:?} after it was made", made.elapsed());
+    row
 }
 
 #[track_caller]
@@ -46,9 +51,12 @@ fn found_and_mended(
     address: IpAddr,
     fault: &str,
     words: [&str; 2],
+    make: impl FnOnce(),
     mend: impl FnOnce(),
 ) {
-    let row = until_fault(director, address, fault);
+    let made = Instant::now();
+    make();
+    let row = until_fault(director, address, fault, made);
     assert_eq!(row["status"], "down", "{row:#}");
     for (key, words) in ["diagnosis", "remedy"].iter().zip(words) {
         assert!(row[key].as_str().unwrap().contains(words), "{row:#}");
@@ -87,16 +95,25 @@ fn what_an_own_check_cannot_see_takes_the_server_out_and_names_the_fault() {
         until_well(&director, address);
         let missing = format!("{address} does not have {vip}");
         let add = format!("ip addr add {vip}/");
-        first.remove_address(vip, "lo");
-        found_and_mended(&director, address, "vip_missing", [&missing, &add], || {
-            first.add_address(vip, "lo")
-        });
+        let words = [&*missing, &*add];
+        found_and_mended(
+            &director,
+            address,
+            "vip_missing",
+            words,
+            || first.remove_address(vip, "lo"),
+            || first.add_address(vip, "lo"),
+        );
         // Clients are served by the other meanwhile, and by both now.
-        drop_at(first, family, vip);
         let words = ["drops port 80", "nft list ruleset"];
-        found_and_mended(&director, address, "filtered", words, || {
-            first.run("nft", &["delete", "table", "inet", "forgotten"]);
-        });
+        found_and_mended(
+            &director,
+            address,
+            "filtered",
+            words,
+            || drop_at(first, family, vip),
+            || drop(first.run("nft", &["delete", "table", "inet", "forgotten"])),
+        );
     }
     let log = director.log().text();
     assert!(log.contains("does not have 192.0.2.10; run there: ip addr add 192.0.2.10/32 dev lo"), "{log}");
@@ -116,8 +133,9 @@ fn who_answers_arp_for_the_vip_is_reported_and_goes_on_serving() {
     let director =
         Director::start(&lab, 0, &config::file(&lab, &[Service::tcp(80).checked(CHECK).all(&lab)]));
     until_well(&director, address);
+    let made = Instant::now();
     first.sysctl(&[("ipv4.conf.all.arp_ignore", "0")]);
-    let row = until_fault(&director, address, "answers_arp");
+    let row = until_fault(&director, address, "answers_arp", made);
     assert_eq!(row["status"], "up");
     assert!(row["remedy"].as_str().unwrap().contains("arp_ignore=1"), "{row:#}");
     assert_eq!(shown::real(&director, address)["state"], "up");
@@ -133,12 +151,14 @@ fn a_server_that_listens_elsewhere_is_told_from_one_that_is_stopped() {
     let director =
         Director::start(&lab, 0, &config::file(&lab, &[Service::tcp(80).checked(CHECK).all(&lab)]));
     until_well(&director, address);
+    let made = Instant::now();
     servers[0].stop();
-    until_fault(&director, address, "port_closed");
+    until_fault(&director, address, "port_closed", made);
     shown::until_state(&director, address, "down");
     assert!(shown::real(&director, address)["reason"].as_str().unwrap().starts_with("check failed"));
+    let made = Instant::now();
     let elsewhere = first.enter(|| std::net::TcpListener::bind((address, 80)).unwrap());
-    until_fault(&director, address, "port_closed_on_vip");
+    until_fault(&director, address, "port_closed_on_vip", made);
     drop(elsewhere);
     servers[0].start_again();
     until_well(&director, address);
@@ -167,15 +187,34 @@ fn a_pulled_cable_a_narrow_one_and_another_mac_address_are_told_apart() {
     let director =
         Director::start(&lab, 0, &config::file(&lab, &[Service::tcp(80).checked(CHECK).all(&lab)]));
     until_well(&director, address);
+    let made = Instant::now();
     lab.set_mtu(first, segment, 1400);
-    let row = until_fault(&director, address, "mtu_too_small");
+    let row = until_fault(&director, address, "mtu_too_small", made);
     assert!(row["diagnosis"].as_str().unwrap().contains("1500 bytes"), "{row:#}");
     shown::until_state(&director, address, "down");
     lab.set_mtu(first, segment, 1500);
     until_well(&director, address);
+    let made = Instant::now();
     lab.unplug(first, segment);
-    until_fault(&director, address, "host_dead");
+    until_fault(&director, address, "host_dead", made);
     shown::until_state(&director, address, "down");
     lab.plug(first, segment);
     until_well(&director, address);
+}
+
+#[test]
+fn a_fault_is_a_metric() {
+    let lab = Lab::builder().build();
+    let _servers = WebServer::on_all(&lab);
+    let (first, address) = (lab.real_server(0), lab.real_server(0).address());
+    let director =
+        Director::start(&lab, 0, &config::file(&lab, &[Service::tcp(80).checked(CHECK).all(&lab)]));
+    until_well(&director, address);
+    let line = format!(
+        "shunt_vip_fault{{service=\"192.0.2.10:80/tcp\",real_server=\"{address}\",fault=\"vip_missing\"}} 1"
+    );
+    let metrics = || director.show("metrics").as_str().expect("a text").to_owned();
+    assert!(!metrics().contains("shunt_vip_fault{"), "{}", metrics());
+    first.remove_address(VIP, "lo");
+    wait::until(SOON, &line, || metrics().contains(&line).then_some(()));
 }

@@ -63,6 +63,23 @@ pub enum What {
     Workers,
     /// Frames refused, by reason.
     Drops,
+    /// All of it as metrics, in the text that Prometheus reads.
+    Metrics,
+}
+
+impl What {
+    /// The key of its rows.
+    pub fn rows(self) -> &'static str {
+        match self {
+            What::Services => "services",
+            What::Reals => "reals",
+            What::Flows => "flows",
+            What::Health => "health",
+            What::Workers => "workers",
+            What::Drops => "drops",
+            What::Metrics => "metrics",
+        }
+    }
 }
 
 /// What is answered.

@@ -14,6 +14,7 @@ use shunt_dataplane::stats::WorkerStats;
 use shunt_dataplane::verdict::DropReason;
 use shunt_dataplane::xsk::lost::LostCounts;
 
+use crate::admin::metrics;
 use crate::admin::protocol::What;
 use crate::compile::{Inputs, Standing, compiled_key, handshakes};
 use crate::health::Status;
@@ -36,16 +37,17 @@ pub struct Facts<'a> {
 
 /// One view; `limit`: most flows listed.
 pub fn show(what: What, limit: usize, facts: &Facts<'_>) -> Value {
-    let (name, rows) = match what {
-        What::Services => ("services", facts.services()),
-        What::Reals => ("reals", facts.reals()),
+    let rows = match what {
+        What::Services => facts.services(),
+        What::Reals => facts.reals(),
         What::Flows => return facts.flows(limit),
-        What::Health => ("health", facts.health()),
-        What::Workers => ("workers", facts.workers()),
-        What::Drops => ("drops", facts.drops()),
+        What::Health => facts.health(),
+        What::Workers => facts.workers(),
+        What::Drops => facts.drops(),
+        What::Metrics => return metrics::text(|what| show(what, limit, facts)).into(),
     };
     let mut view = facts.header();
-    view[name] = rows;
+    view[what.rows()] = rows;
     if what == What::Health {
         view["worst_lateness_ms"] = (facts.worst_lateness.as_secs_f64() * 1000.0).into();
     }

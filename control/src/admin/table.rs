@@ -76,6 +76,7 @@ pub fn render(what: What, view: &Value) -> String {
             ],
         ),
         What::Workers => return workers(view),
+        What::Metrics => return view.as_str().unwrap_or_default().to_owned(),
         What::Drops => {
             ("drops", &[("Reason", &["reason"]), ("Frames", &["frames"]), ("Meaning", &["meaning"])])
         }

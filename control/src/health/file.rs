@@ -8,7 +8,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -56,7 +56,11 @@ fn unread(path: &Path, error: &dyn std::fmt::Display) -> Failure {
     Failure::Inconclusive(io::Error::other(format!("{}: {error}", path.display())))
 }
 
-fn read(path: &PathBuf) -> io::Result<Vec<u8>> {
+/// The beginning of a file; of one that is not there nothing.
+///
+/// # Errors
+/// Whatever else keeps it from being read.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     // Not to wait for somebody who writes into a named pipe.
     match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
@@ -93,7 +97,7 @@ fn judge(file: &FileCheck, text: &[u8]) -> Result<Success, Failure> {
 }
 
 /// The number at the beginning, -2^31 to 2^31.
-fn number(text: &[u8]) -> Option<i64> {
+pub(crate) fn number(text: &[u8]) -> Option<i64> {
     let text = text.trim_ascii_start();
     if text.is_empty() {
         return Some(0);

@@ -13,7 +13,7 @@
 //!   server does, and keeps no more of what it says than a bound that is written at each kind.
 
 mod dns;
-mod file;
+pub(crate) mod file;
 mod http;
 mod passive;
 mod ping;

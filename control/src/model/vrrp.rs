@@ -248,8 +248,9 @@ pub enum Effect {
     /// The router is in Fault as long as it lasts (`weight 0`).
     #[default]
     Fault,
-    /// keepalived's weight, -253..=253, not 0. Positive: added while all is well; negative: taken off while it is not.
-    /// Reversed: well and not well change places. For files the number in the file is multiplied by it.
+    /// keepalived's weight, -253..=253. Positive: added while all is well; negative: taken off while it is not.
+    /// Reversed: taken off instead of added, and added instead of taken off. For files the number in the file is
+    /// multiplied by it. `weight 0 reverse` is a fault while all is well; 0 without `reverse` is [`Effect::Fault`].
     Weight {
         /// The weight.
         weight: i16,
@@ -286,9 +287,10 @@ pub struct SyncGroup {
     pub name: String,
     /// Names of its routers, at least one.
     pub members: Vec<String>,
-    /// What is tracked for all members; `not_own_interface` has no meaning here.
+    /// What is tracked for all members; `not_own_interface` and `workers` have no meaning here.
     pub track: Tracking,
-    /// Members may have weights that change their priorities (`sync_group_tracking_weight`).
+    /// Members may have weights that change their priorities (`sync_group_tracking_weight`). Unless they may, weights of
+    /// interfaces and of the dataplane are a fault, weight 1 of a file too, and all others count for nothing (keepalived).
     pub tracking_weight: bool,
     /// Who is told.
     pub hooks: VrrpHooks,
@@ -387,6 +389,11 @@ impl Version {
 }
 
 impl VirtualRouter {
+    /// What makes it the same router in another configuration: its name, interface, family and VRID.
+    pub fn identity(&self) -> (&str, &str, bool, u8) {
+        (&self.name, &self.interface, self.ipv6, self.vrid)
+    }
+
     /// All addresses that the active router holds: the advertised, then the excluded.
     pub fn all_addresses(&self) -> impl Iterator<Item = &VirtualAddress> {
         self.addresses.iter().chain(&self.excluded)

@@ -17,6 +17,32 @@
 //! - an advert that fails any check changes no state and no timer: it is a counter and a rate-limited line;
 //! - addresses are added after the first advert and before the announcements, and removed before Backup is told.
 
+pub mod inbox;
+pub mod packet;
+pub mod rejection;
+pub mod routers;
 pub mod step;
+pub mod thread;
+pub mod timing;
+pub mod track;
+pub mod view;
+pub mod vmac;
 
+mod clock;
+mod driver;
+mod group;
+mod holder;
+mod lateness;
+mod limiter;
+mod machine;
+mod seat;
+mod wire;
+
+pub use holder::MARK;
+pub use inbox::{Counts, Inbox, Packet, Read};
+pub use lateness::Lateness;
+pub use rejection::Rejection;
+pub use routers::{Changed, Rival, Routers, Status};
 pub use step::{Action, Burst, Cause, Heard, Input, Level, RouterId, Standing, State};
+pub use thread::{Event, Facts, VrrpThread};
+pub use view::View;

@@ -61,7 +61,8 @@ pub enum Input {
         /// What it is now.
         standing: Standing,
     },
-    /// Time has passed; due timers go off. (They do with any other input, too.)
+    /// Time has passed; due timers go off. They do with any other input too, but adverts: what was received is to be handed
+    /// in before the time.
     Tick,
     /// An address that it holds was removed by somebody.
     AddressLost {

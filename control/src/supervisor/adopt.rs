@@ -1,0 +1,130 @@
+//! How a configuration comes into force, and how one that cannot leaves no trace.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use super::Supervisor;
+use crate::address::{self, Ownership, Vip};
+use crate::error::Error;
+use crate::setup::needs_restart;
+use crate::survey::{Survey, survey};
+use crate::{compile, config, news, programs};
+
+impl Supervisor {
+    /// Makes the world follow the model: wanted neighbours and checks, forwarding state, VIPs.
+    pub(super) async fn adopt(&mut self) -> Result<(), Error> {
+        self.neighbors.want(compile::neighbors(&self.loaded.model, &self.survey));
+        self.notifier.set(self.loaded.model.scripts.clone(), self.loaded.model.notify.clone());
+        self.checks.set_scripts(self.loaded.model.scripts.clone());
+        // A server that is up stays up until its new check has said otherwise.
+        let up: HashSet<IpAddr> =
+            self.said.iter().filter(|(_, s)| s.is_up()).map(|((_, real), _)| *real).collect();
+        self.checks.set_assuming(compile::checks(&self.loaded.model), |key| up.contains(&key.address));
+        let wanted = self.wanted_vips().await?;
+        // A VIP that goes is given up before its services are unsteered, one that comes is owned after they are
+        // steered: the kernel never sees a frame for a VIP it owns.
+        let held = self.vips.held();
+        if !held.is_empty() {
+            let stays = |vip: &Vip| wanted.contains(vip);
+            self.claim(&held.into_iter().map(|(vip, _)| vip).filter(stays).collect::<Vec<_>>()).await?;
+        }
+        self.make_current()?;
+        self.claim(&wanted).await
+    }
+
+    /// Where each VIP of the model belongs.
+    pub(super) async fn wanted_vips(&self) -> Result<Vec<Vip>, Error> {
+        let addresses = address::addresses(&self.netlink).await?;
+        let interfaces = self.interfaces();
+        let vips = self.loaded.model.services.iter().map(|service| service.key.vip);
+        let mut wanted: Vec<Vip> = vips
+            .filter_map(|address| {
+                let index = address::interface_for(address, &interfaces, &addresses)?;
+                Some(Vip { index, address })
+            })
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        Ok(wanted)
+    }
+
+    pub(super) async fn claim(&mut self, wanted: &[Vip]) -> Result<(), Error> {
+        let held: HashMap<Vip, Ownership> = self.vips.held().into_iter().collect();
+        for claim in self.vips.claim(&self.interfaces(), wanted).await? {
+            let name = self.name_of(claim.vip.index);
+            let address = claim.vip.address;
+            match claim.outcome {
+                Ok(ownership) if held.get(&claim.vip) == Some(&ownership) => {}
+                Ok(Ownership::Added) => tracing::info!("{address} added to {name}"),
+                Ok(Ownership::Adopted) => {
+                    tracing::info!("{address} on {name} was left by an earlier run of shunt: taken over");
+                }
+                Ok(Ownership::Found) => {
+                    tracing::info!("{address} found on {name}: used, and left there at the end");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the configuration again. Refused: says why, changes nothing.
+    pub(super) async fn reload(&mut self) -> Result<String, String> {
+        let refused = |why: String| {
+            tracing::error!("the configuration is refused, the running one stays:\n{why}");
+            Err(why)
+        };
+        // On a thread of its own: a large file holds up no check.
+        let (file, reading) = (self.options.config.clone(), self.options.reading.clone());
+        let read = tokio::task::spawn_blocking(move || config::load_with(&file, &reading)).await;
+        let loaded = match read.expect("reading a configuration does not panic") {
+            Ok(loaded) => loaded,
+            Err(faults) => return refused(faults.to_string()),
+        };
+        let settled = needs_restart(&self.loaded.model, &loaded);
+        if !settled.is_empty() {
+            return refused(settled.to_string());
+        }
+        let running = &self.survey.interfaces;
+        let (survey, found) = match survey(&self.netlink, &self.links.view(), &loaded, running).await {
+            Ok(surveyed) => surveyed,
+            Err(error) => return refused(error.to_string()),
+        };
+        let programs = match programs::examine(&loaded).await {
+            Ok(warnings) => warnings,
+            Err(faults) => return refused(faults.to_string()),
+        };
+        // The dataplane's ports are the interfaces of the start.
+        let index = |survey: &Survey| survey.interfaces.iter().map(|link| link.index).collect::<Vec<_>>();
+        if index(&survey) != index(&self.survey) {
+            return refused(
+                "the interfaces are others than at the start: one was renamed or made anew, or a real server is \
+                 reached by a new one: restart shunt"
+                    .into(),
+            );
+        }
+        for warning in loaded.warnings.iter().chain(found.iter()).chain(programs.iter()) {
+            tracing::warn!("{warning}");
+        }
+        let before = self.said.clone();
+        let (old_loaded, old_survey) =
+            (std::mem::replace(&mut self.loaded, loaded), std::mem::replace(&mut self.survey, survey));
+        let standings = (self.quorums.clone(), self.slow_start.clone());
+        if let Err(error) = self.adopt().await {
+            (self.loaded, self.survey) = (old_loaded, old_survey);
+            // As if nothing had been: nobody is told, and who was up is up.
+            self.untold.clear();
+            self.said = before;
+            (self.quorums, self.slow_start) = standings;
+            if let Err(again) = self.adopt().await {
+                tracing::error!("going back to the running configuration: {again}");
+            }
+            return refused(error.to_string());
+        }
+        self.untold.extend(news::of_removed(&old_loaded.model, &self.loaded.model, &before));
+        self.tell();
+        let done = format!("generation {} in force", self.plane.state().generation());
+        tracing::info!("reloaded: {done}");
+        Ok(done)
+    }
+}

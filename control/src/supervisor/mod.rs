@@ -1,0 +1,328 @@
+//! START HERE: one loop owns the model. An event comes in (a link, a neighbour, a check, an address, a command, a
+//! signal), what it changes is compiled and published, and nothing else in the program changes what workers see.
+//!
+//! *Invariants*
+//! - the order at start: steer, then own the VIP; at the end: give the VIP up, then stop steering. So no frame of
+//!   a service ever meets the kernel, which would answer a client with a RST;
+//! - a configuration that is refused changes nothing.
+
+mod adopt;
+mod publish;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use shunt_dataplane::packet::MacAddress;
+use shunt_dataplane::plane::Dataplane;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::Instant;
+
+use crate::address::{self, Vip, VipOwner};
+use crate::admin::protocol::{Answer, Request};
+use crate::admin::server::{Call, Server};
+use crate::admin::show::{self, Facts};
+use crate::compile::{self, Standing};
+use crate::config::{self, Loaded};
+use crate::descriptors;
+use crate::error::Error;
+use crate::event::Event;
+use crate::health::vip::VipChecks;
+use crate::health::{self, PassiveHealth, Runner};
+use crate::link::{self, Change, Link, LinkWatch};
+use crate::model::VirtualService;
+use crate::neighbor::{self, NeighborWatch};
+use crate::netlink::Netlink;
+use crate::news::{self, Standings};
+use crate::notify::{News, Notifier};
+use crate::programs;
+use crate::quorum::Quorums;
+use crate::setup::{describe, setup};
+use crate::slow_start::SlowStart;
+use crate::survey::{Survey, SurveyError, survey};
+
+/// How long `ready` waits for first checks and MAC addresses; then it is said with what there is.
+const READY_WITHIN: Duration = Duration::from_secs(3);
+/// Workers' retired states are freed, workers looked after, and what depends on the time alone is brought up to date
+/// this often.
+const HOUSEKEEPING: Duration = Duration::from_millis(500);
+
+/// Programs and mail about the end of shunt may take this long.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// What a run is given on the command line.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// How it is read.
+    pub reading: config::Options,
+    /// The admin socket.
+    pub socket: PathBuf,
+}
+
+/// Runs the director until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Why it could not start, or why it had to stop. Nothing is left behind in either case.
+pub async fn run(options: &Options) -> Result<(), Error> {
+    let loaded = config::load_with(&options.config, &options.reading).map_err(Error::Config)?;
+    for warning in loaded.warnings.iter() {
+        tracing::warn!("{warning}");
+    }
+    crate::rights::require()?;
+    let mut terminate = signals(SignalKind::terminate())?;
+    let mut interrupt = signals(SignalKind::interrupt())?;
+    let mut hangup = signals(SignalKind::hangup())?;
+    let mut server = Server::bind(&options.socket)?;
+    let (mut supervisor, mut events) = Supervisor::start(options.clone(), loaded).await?;
+    let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+    let mut ready_by = Some(Instant::now() + READY_WITHIN);
+    let result = loop {
+        if ready_by.is_some_and(|by| supervisor.is_settled() || Instant::now() >= by) {
+            ready_by = None;
+            supervisor.say_ready();
+        }
+        tokio::select! {
+            Some(event) = events.recv() => {
+                let mut result = supervisor.handle(event).await;
+                // One compilation for all that has come in meanwhile.
+                while let (Ok(()), Ok(event)) = (&result, events.try_recv()) {
+                    result = supervisor.handle(event).await;
+                }
+                if let Err(error) = result.and_then(|()| supervisor.publish()) {
+                    break Err(error);
+                }
+            }
+            Some(call) = server.next() => supervisor.answer(call).await,
+            _ = hangup.recv() => {
+                tracing::info!("SIGHUP: reading {}", supervisor.options.config.display());
+                // What is wrong was logged; what runs goes on running.
+                let _ = supervisor.reload().await;
+            }
+            _ = housekeeping.tick() => {
+                supervisor.plane.collect();
+                if !supervisor.plane.is_alive() {
+                    break Err(Error::WorkerDied);
+                }
+                if let Err(error) = supervisor.watch_clients_and_starts() {
+                    break Err(error);
+                }
+            }
+            _ = terminate.recv() => break Ok("SIGTERM"),
+            _ = interrupt.recv() => break Ok("SIGINT"),
+        }
+    };
+    supervisor.stop().await;
+    let signal = result?;
+    tracing::info!("stopped by {signal}");
+    Ok(())
+}
+
+fn signals(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(Error::Signal)
+}
+
+struct Supervisor {
+    options: Options,
+    loaded: Loaded,
+    survey: Survey,
+    netlink: Netlink,
+    links: LinkWatch,
+    neighbors: NeighborWatch,
+    checks: Runner<Event>,
+    vip_checks: VipChecks<Event>,
+    vips: VipOwner,
+    plane: Dataplane,
+    /// How each real server stood when it was last said.
+    said: Standings,
+    notifier: Notifier,
+    /// News that nobody has been told yet: a reload that fails has none.
+    untold: Vec<News>,
+    passive: PassiveHealth,
+    quorums: Quorums,
+    slow_start: SlowStart,
+    is_ready: bool,
+}
+
+impl Supervisor {
+    async fn start(
+        options: Options,
+        loaded: Loaded,
+    ) -> Result<(Supervisor, UnboundedReceiver<Event>), Error> {
+        let (sender, events) = unbounded_channel();
+        let netlink = Netlink::open().map_err(Error::Netlink)?;
+        let links = LinkWatch::start(&netlink, sender.clone()).await?;
+        let (survey, warnings) = survey(&netlink, &links.view(), &loaded, &[]).await?;
+        let programs = programs::examine(&loaded).await.map_err(Error::Config)?;
+        warnings.iter().chain(programs.iter()).for_each(|warning| tracing::warn!("{warning}"));
+        let neighbors = NeighborWatch::start(&netlink, sender.clone())?;
+        let vips = VipOwner::start(&netlink, sender.clone())?;
+        let plane = Dataplane::open(&setup(&loaded.model, &survey))?;
+        describe(&plane);
+        if let Err(error) = descriptors::raise_limit() {
+            tracing::warn!(
+                "the limit of open files cannot be raised, so many checks may fail for it: {error}"
+            );
+        }
+        let checks = Runner::new(sender.clone());
+        let vip_checks = VipChecks::new(sender);
+        let notifier = Notifier::start(loaded.model.scripts.clone(), loaded.model.notify.clone());
+        let mut supervisor = Supervisor {
+            options,
+            loaded,
+            survey,
+            netlink,
+            links,
+            neighbors,
+            checks,
+            vip_checks,
+            vips,
+            plane,
+            said: Standings::new(),
+            notifier,
+            untold: Vec::new(),
+            passive: PassiveHealth::default(),
+            quorums: Quorums::default(),
+            slow_start: SlowStart::default(),
+            is_ready: false,
+        };
+        if let Err(error) = supervisor.adopt().await {
+            supervisor.stop().await;
+            return Err(error);
+        }
+        supervisor.tell();
+        Ok((supervisor, events))
+    }
+
+    fn interfaces(&self) -> Vec<u32> {
+        self.survey.interfaces.iter().map(|link| link.index).collect()
+    }
+
+    fn name_of(&self, index: u32) -> String {
+        self.links.view().get(&index).map_or_else(|| format!("interface {index}"), |link| link.name.clone())
+    }
+
+    async fn handle(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Link(event) => return self.link_changed(event),
+            Event::Address(address::Event::Removed(vip)) => {
+                let name = self.name_of(vip.index);
+                tracing::warn!("{} was removed from {name} by somebody: added again", vip.address);
+                // It is added again where it was, even if by now another interface would suit it better.
+                let held: Vec<Vip> = self.vips.held().into_iter().map(|(vip, _)| vip).chain([vip]).collect();
+                if let Err(error) = self.claim(&held).await {
+                    tracing::error!("{error}");
+                }
+            }
+            Event::Neighbor(neighbor::Event::Moved { key, before, mac }) => tracing::warn!(
+                "{} has another MAC address: {} before, {} now",
+                key.address,
+                MacAddress(before),
+                MacAddress(mac)
+            ),
+            Event::Neighbor(_)
+            | Event::Health(health::Event::Changed { .. } | health::Event::Weight { .. }) => {}
+            Event::Vip(event) => event.log(),
+            // Perhaps it answers with another MAC address now: ask.
+            Event::Health(health::Event::Failing { key, .. }) => {
+                for key in compile::neighbors_at(&self.loaded.model, &self.survey, key.address) {
+                    self.neighbors.revalidate(key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn link_changed(&mut self, event: link::Event) -> Result<(), Error> {
+        let Link { index, name, mac, .. } = event.link;
+        let Some(port) = self.survey.interfaces.iter().position(|link| link.index == index) else {
+            return Ok(());
+        };
+        match event.change {
+            Change::Up => tracing::info!("{name} is up"),
+            Change::Down => tracing::warn!("{name} is down"),
+            Change::Mtu { before } => {
+                tracing::warn!("{name} has MTU {} now, {before} before", event.link.mtu)
+            }
+            Change::Renamed { before } => tracing::warn!("{before} is called {name} now"),
+            Change::Appeared => {}
+            Change::Mac { before } => {
+                tracing::warn!(
+                    "{name} has MAC address {} now, {} before",
+                    MacAddress(mac),
+                    MacAddress(before)
+                );
+                let Some(program) = self.plane.program(port) else { return Ok(()) };
+                if let Err(error) =
+                    program.set_mac(MacAddress(mac)).and_then(|()| program.unset_mac(MacAddress(before)))
+                {
+                    tracing::error!("{name}: the XDP program does not know the new address: {error}");
+                }
+            }
+            Change::Gone => return Err(Error::InterfaceGone(name)),
+        }
+        Ok(())
+    }
+
+    /// Whether every real server's first check and MAC address is known.
+    fn is_settled(&self) -> bool {
+        !self.said.values().any(|standing| matches!(standing, Standing::Waiting(_)))
+    }
+
+    fn say_ready(&mut self) {
+        self.is_ready = true;
+        let up = self.said.values().filter(|standing| standing.is_up()).count();
+        tracing::info!(
+            "ready: {}, {up} of {} up",
+            config::counted(self.loaded.model.services.len(), "service"),
+            config::counted(self.said.len(), "real server")
+        );
+    }
+
+    async fn answer(&mut self, call: Call) {
+        let answer = match call.request() {
+            Request::Show { what, limit } => {
+                let views = self.views();
+                let inputs = self.inputs(&views);
+                Answer::data(show::show(
+                    *what,
+                    *limit,
+                    &Facts {
+                        inputs,
+                        plane: &self.plane,
+                        is_ready: self.is_ready,
+                        worst_lateness: self.checks.worst_lateness(),
+                    },
+                ))
+            }
+            Request::Reload => match self.reload().await {
+                Ok(text) => Answer::text(text),
+                Err(why) => Answer::error(why),
+            },
+        };
+        call.answer(answer);
+    }
+
+    async fn stop(mut self) {
+        let has_quorum = |service: &VirtualService| !self.quorums.is_lost(&service.key);
+        for news in news::of_the_end(&self.loaded.model, &self.said, has_quorum) {
+            self.notifier.tell(news);
+        }
+        if let Err(error) = self.vips.release_all().await {
+            tracing::error!("a VIP may be left: {error}");
+        }
+        // Dropping the dataplane joins its workers.
+        drop(self.plane);
+        self.notifier.finish(LAST_WORDS).await;
+    }
+}
+
+impl From<SurveyError> for Error {
+    fn from(error: SurveyError) -> Self {
+        match error {
+            SurveyError::Faults(faults) => Error::Config(faults),
+            SurveyError::Kernel(error) => Error::Kernel(error),
+        }
+    }
+}
