@@ -13,6 +13,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::director::Mounts;
 use crate::host::Host;
 use crate::lab::Lab;
 use crate::log::Log;
@@ -26,6 +27,7 @@ const STOP: Duration = Duration::from_secs(10);
 pub struct Keepalived {
     host: Host,
     folder: PathBuf,
+    mounts: Mounts,
     process: Process,
 }
 
@@ -33,10 +35,21 @@ impl Keepalived {
     /// Starts it on director number `n` of `lab`. On return its VRRP process reads its configuration.
     #[track_caller]
     pub fn start(lab: &Lab, n: usize, config: &str) -> Keepalived {
+        Keepalived::start_amid(lab, n, &[("keepalived.conf", config)], Mounts::new())
+    }
+
+    /// Starts it with several files in one folder, the first is its configuration; and with other files of the machine
+    /// than there are.
+    #[track_caller]
+    pub fn start_amid(lab: &Lab, n: usize, files: &[(&str, &str)], mounts: Mounts) -> Keepalived {
         let host = lab.director(n).clone();
         let folder = lab.file(&format!("{}-keepalived", host.role()));
         std::fs::create_dir(&folder).unwrap_or_else(|fault| panic!("{}: {fault}", folder.display()));
-        Keepalived::launch(host, folder, config)
+        for (name, text) in files {
+            std::fs::write(folder.join(name), text).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        }
+        let (_, text) = files.first().expect("a configuration");
+        Keepalived::launch(host, folder, mounts, text)
     }
 
     /// Starts it again after it has ended.
@@ -46,20 +59,20 @@ impl Keepalived {
         // What a crash has left; a service manager would have it on a file system that does not survive.
         let _ = std::fs::remove_file(self.folder.join("keepalived.pid"));
         let _ = std::fs::remove_file(self.folder.join("vrrp.pid"));
-        *self = Keepalived::launch(self.host.clone(), self.folder.clone(), config);
+        *self = Keepalived::launch(self.host.clone(), self.folder.clone(), self.mounts.clone(), config);
     }
 
     #[track_caller]
-    fn launch(host: Host, folder: PathBuf, config: &str) -> Keepalived {
+    fn launch(host: Host, folder: PathBuf, mounts: Mounts, config: &str) -> Keepalived {
         let file = folder.join("keepalived.conf");
         std::fs::write(&file, config).unwrap_or_else(|fault| panic!("{}: {fault}", file.display()));
-        let mut command = host.command_with_sysfs("keepalived");
+        let mut command = host.command_with_mounts("keepalived", &mounts);
         // In the foreground, logging here, in detail, VRRP only, not started again when its child dies.
         command.args(["-n", "-l", "-D", "-P", "-R", "-f"]).arg(&file);
         command.arg("-p").arg(folder.join("keepalived.pid")).arg("-r").arg(folder.join("vrrp.pid"));
         let process = host.spawn(command);
         process.wait_for_line("Opening file", START);
-        let keepalived = Keepalived { host, folder, process };
+        let keepalived = Keepalived { host, folder, mounts, process };
         wait::until(START, "the VRRP process of keepalived", || keepalived.child());
         keepalived
     }

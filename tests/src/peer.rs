@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::address::VIP;
-use crate::director::Director;
+use crate::director::{Director, Mounts};
 use crate::host::Host;
 use crate::keepalived::Keepalived;
 use crate::lab::Lab;
@@ -97,6 +97,16 @@ impl Peer {
         match kind {
             Kind::Shunt => Peer::Shunt(Director::start(lab, n, config)),
             Kind::Keepalived => Peer::Keepalived(Keepalived::start(lab, n, config)),
+        }
+    }
+
+    /// Starts it with several files in one folder, the first is its configuration; and with other files of the machine
+    /// than there are.
+    #[track_caller]
+    pub fn start_amid(kind: Kind, lab: &Lab, n: usize, files: &[(&str, &str)], mounts: Mounts) -> Peer {
+        match kind {
+            Kind::Shunt => Peer::Shunt(Director::start_amid(lab, n, files, mounts)),
+            Kind::Keepalived => Peer::Keepalived(Keepalived::start_amid(lab, n, files, mounts)),
         }
     }
 

@@ -48,13 +48,14 @@ fn as_many_addresses_as_an_advert_can_hold() {
         let lab = lab();
         let config = |priority| {
             let addresses = (1..=255).map(|n| address(n).to_string()).collect();
-            Instance { addresses, ..Instance::fast(priority) }.to_string()
+            // Time for a busy machine to add them all.
+            Instance { addresses, interval: 1.0, ..Instance::fast(priority) }.to_string()
         };
         let configs = [config(150), config(100)];
         let wire = Wire::tap(&lab);
         let mut peers = Peer::both(pair, &lab, [&configs[0], &configs[1]]);
         until_only_holds(&peers, 0, address(255));
-        Listener::open(&lab).wait_for(lab.director(0), 5);
+        Listener::open(&lab).wait_for(lab.director(0), 2);
         let seen = wire.stop();
         assert!(seen.of(lab.director(0)).all(|heard| heard.advert.addresses.len() == 255));
         peers[0].stop();

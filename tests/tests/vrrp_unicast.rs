@@ -49,8 +49,7 @@ fn unicast_goes_to_the_peer_alone_and_hands_over() {
                 }
                 assert!(count > 0, "{}", seen.story());
             }
-            let stops: Vec<_> =
-                seen.of(lab.director(0)).filter(|heard| heard.advert.priority == 0).collect();
+            let stops: Vec<_> = seen.of(lab.director(0)).filter(|heard| heard.advert.priority == 0).collect();
             assert!(stops.len() == 1 && stops[0].advert.sum == Sum::Right, "{stops:?}");
             drop(peers);
             // What the crash has left.
