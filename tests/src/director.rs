@@ -36,8 +36,12 @@ pub struct Director {
     host: Host,
     config: PathBuf,
     socket: PathBuf,
+    mounts: Mounts,
     process: Process,
 }
+
+/// What a program sees in place of files of the machine, and where.
+pub type Mounts = Vec<(PathBuf, PathBuf)>;
 
 /// How a shunt ended that did not get ready.
 #[derive(Debug)]
@@ -81,12 +85,26 @@ impl Director {
         let folder = lab.file(host.role());
         std::fs::create_dir(&folder).unwrap_or_else(|fault| panic!("{}: {fault}", folder.display()));
         let (path, socket) = (folder.join("shunt.toml"), folder.join("shunt.sock"));
-        Director::launch_with(host, config, path, socket)
+        Director::launch_with(host, config, path, socket, Mounts::new())
     }
 
     /// Starts shunt with several files in one folder: the first is its configuration, and includes the others.
     #[track_caller]
     pub fn start_with(lab: &Lab, n: usize, files: &[(&str, &str)]) -> Director {
+        Director::start_amid(lab, n, files, Mounts::new())
+    }
+
+    /// As [`Director::start_with`], with other files of the machine than there are.
+    #[track_caller]
+    pub fn start_amid(lab: &Lab, n: usize, files: &[(&str, &str)], mounts: Mounts) -> Director {
+        let director = Director::launch_amid(lab, n, files, mounts);
+        director.process.wait_for_line(READY, START);
+        director
+    }
+
+    /// As [`Director::start_amid`], and does not wait for anything.
+    #[track_caller]
+    pub fn launch_amid(lab: &Lab, n: usize, files: &[(&str, &str)], mounts: Mounts) -> Director {
         let host = lab.director(n).clone();
         let folder = lab.file(host.role());
         std::fs::create_dir(&folder).unwrap_or_else(|fault| panic!("{}: {fault}", folder.display()));
@@ -94,26 +112,25 @@ impl Director {
             std::fs::write(folder.join(name), text).unwrap_or_else(|fault| panic!("{name}: {fault}"));
         }
         let (config, text) = files.first().expect("a configuration");
-        let director = Director::launch_with(host, text, folder.join(config), folder.join("shunt.sock"));
-        director.process.wait_for_line(READY, START);
-        director
+        Director::launch_with(host, text, folder.join(config), folder.join("shunt.sock"), mounts)
     }
 
     /// Starts another shunt with the files of this one, after this one has ended: as a service manager would.
     #[track_caller]
     pub fn start_again(&mut self, config: &str) {
         assert!(self.process.ended().is_some(), "shunt on {} still runs", self.host.role());
-        *self = Director::launch_with(self.host.clone(), config, self.config.clone(), self.socket.clone());
+        let (host, path, socket) = (self.host.clone(), self.config.clone(), self.socket.clone());
+        *self = Director::launch_with(host, config, path, socket, self.mounts.clone());
         self.process.wait_for_line(READY, START);
     }
 
     #[track_caller]
-    fn launch_with(host: Host, config: &str, path: PathBuf, socket: PathBuf) -> Director {
+    fn launch_with(host: Host, config: &str, path: PathBuf, socket: PathBuf, mounts: Mounts) -> Director {
         std::fs::write(&path, config).unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
-        let mut command = command(&host, &socket);
-        command.args(["run", "--config"]).arg(&path);
+        let mut command = host.command_with_mounts(&binary().to_string_lossy(), &mounts);
+        command.env(SOCKET, &socket).args(["run", "--config"]).arg(&path);
         let process = host.spawn(command);
-        Director { host, config: path, socket, process }
+        Director { host, config: path, socket, mounts, process }
     }
 
     /// Puts another configuration in force. Returns the line that says so, or the one that says why not.

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -107,6 +109,23 @@ impl Host {
     #[track_caller]
     pub fn packet_socket(&self) -> PacketSocket {
         PacketSocket::open(&self.namespace, &self.first().interface)
+    }
+
+    /// A command that will run here and sees other files in place of some of the machine's: `mounts` are pairs of what it
+    /// shall see and where. Nobody else sees it. Its pid is the program's own.
+    pub fn command_with_mounts(&self, program: &str, mounts: &[(PathBuf, PathBuf)]) -> Command {
+        if mounts.is_empty() {
+            return self.command_with_sysfs(program);
+        }
+        let quoted = |path: &Path| format!("'{}'", path.display());
+        let script: String = mounts
+            .iter()
+            .map(|(what, at)| format!("mount --bind {} {} && ", quoted(what), quoted(at)))
+            .collect();
+        // The shell is in a mount namespace of its own, from which nothing travels back.
+        let mut command = self.command_with_sysfs("sh");
+        command.args(["-c", &(script + "exec \"$0\" \"$@\""), program]);
+        command
     }
 
     /// Puts `address` on `interface` as a host address, as shunt does with a VIP. For tests of the lab itself and for

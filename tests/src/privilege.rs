@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 
 /// The programs a lab calls, and the Debian package each comes from.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("tcpdump", "tcpdump"),
     ("nginx", "nginx-light"),
     ("curl", "curl"),
     ("iptables-restore", "iptables"),
     ("nft", "nftables"),
+    ("keepalived", "keepalived"),
 ];
 
 /// A user's `PATH` on Debian lacks the folders of the system's programs; commands of the lab search them too.

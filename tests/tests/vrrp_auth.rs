@@ -1,0 +1,64 @@
+//! Passwords of version 2: they keep neighbours' routers apart, and a wrong one must be found by who looks for it.
+
+use shunt_tests::address::VIP;
+use shunt_tests::peer::{Peer, each_way, until_only};
+use shunt_tests::wire::{Listener, Wire};
+use shunt_tests::{Instance, Lab};
+
+fn lab() -> Lab {
+    Lab::builder().directors(2).real_servers(0).build()
+}
+
+#[test]
+fn of_a_long_password_eight_bytes_count() {
+    each_way(|pair| {
+        let lab = lab();
+        let first = Instance::slow(150).password("isi_passwd_bebas").to_string();
+        let second = Instance::slow(100).password("isi_pass").to_string();
+        let wire = Wire::tap(&lab);
+        let peers = Peer::both(pair, &lab, [&first, &second]);
+        until_only(&peers, 0);
+        // Longer than the second would wait.
+        Listener::open(&lab).wait_for(lab.director(0), 4);
+        until_only(&peers, 0);
+        let seen = wire.stop();
+        assert!(seen.of(lab.director(0)).all(|heard| &heard.advert.password == b"isi_pass"));
+        assert_eq!(seen.of(lab.director(1)).count(), 0, "{}", seen.story());
+        assert!(peers[0].says("8 characters") + peers[0].says("eight") >= 1, "{}", peers[0].log().text());
+    });
+}
+
+#[test]
+fn directors_that_do_not_agree_are_both_active_and_say_why() {
+    each_way(|pair| {
+        let lab = lab();
+        // Three virtual routers of one pair: another password, none on one side, none on the other.
+        let router = |n: u8, priority| Instance {
+            name: format!("VI_{n}"),
+            vrid: 50 + n,
+            addresses: vec![format!("192.0.2.{}", 9 + n)],
+            ..Instance::slow(priority)
+        };
+        let first =
+            format!("{}{}{}", router(1, 150).password("one"), router(2, 150).password("one"), router(3, 150));
+        let second =
+            format!("{}{}{}", router(1, 100).password("two"), router(2, 100), router(3, 100).password("two"));
+        let peers = Peer::both(pair, &lab, [&first, &second]);
+        for peer in &peers {
+            for vip in ["192.0.2.10", "192.0.2.11", "192.0.2.12"] {
+                peer.until_holding(vip.parse().unwrap(), true);
+            }
+        }
+        let listener = Listener::open(&lab);
+        listener.wait_for(lab.director(0), 6);
+        listener.wait_for(lab.director(1), 6);
+        assert!(peers.iter().all(|peer| peer.holds(VIP)));
+        for peer in &peers {
+            peer.wait_for(0, "(VI_1) received an invalid passwd!");
+        }
+        peers[0].wait_for(0, "(VI_2) received a 0 auth, expecting 1!");
+        peers[1].wait_for(0, "(VI_2) received a 1 auth, expecting 0!");
+        peers[0].wait_for(0, "(VI_3) received a 1 auth, expecting 0!");
+        peers[1].wait_for(0, "(VI_3) received a 0 auth, expecting 1!");
+    });
+}

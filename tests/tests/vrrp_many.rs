@@ -1,0 +1,104 @@
+//! Many addresses and many virtual routers.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use shunt_tests::peer::{Peer, each_way, until_only_holds};
+use shunt_tests::wire::{Listener, Wire};
+use shunt_tests::{Instance, Lab};
+
+fn lab() -> Lab {
+    Lab::builder().directors(2).real_servers(0).build()
+}
+
+/// Address number `n` of as many as one likes.
+fn address(n: u16) -> IpAddr {
+    let [high, low] = n.to_be_bytes();
+    Ipv4Addr::new(198, 18, high, low).into()
+}
+
+#[test]
+fn twelve_addresses_in_another_order_are_the_same_addresses() {
+    each_way(|pair| {
+        let lab = lab();
+        let mut addresses: Vec<String> = (1..=12).map(|n| address(n).to_string()).collect();
+        let first = Instance { addresses: addresses.clone(), ..Instance::fast(150) }.to_string();
+        addresses.reverse();
+        let second = Instance { addresses, ..Instance::fast(100) }.to_string();
+        let wire = Wire::tap(&lab);
+        let mut peers = Peer::both(pair, &lab, [&first, &second]);
+        until_only_holds(&peers, 0, address(12));
+        Listener::open(&lab).wait_for(lab.director(0), 8);
+        until_only_holds(&peers, 0, address(1));
+        let seen = wire.stop();
+        assert_eq!(seen.of(lab.director(1)).count(), 0, "{}", seen.story());
+        for n in 1..=12 {
+            assert_eq!(seen.announced(address(n)).len(), 5, "of {}", address(n));
+        }
+        peers[0].stop();
+        for n in 1..=12 {
+            until_only_holds(&peers, 1, address(n));
+        }
+    });
+}
+
+#[test]
+fn as_many_addresses_as_an_advert_can_hold() {
+    each_way(|pair| {
+        let lab = lab();
+        let config = |priority| {
+            let addresses = (1..=255).map(|n| address(n).to_string()).collect();
+            // Time for a busy machine to add them all.
+            Instance { addresses, interval: 1.0, ..Instance::fast(priority) }.to_string()
+        };
+        let configs = [config(150), config(100)];
+        let wire = Wire::tap(&lab);
+        let mut peers = Peer::both(pair, &lab, [&configs[0], &configs[1]]);
+        until_only_holds(&peers, 0, address(255));
+        Listener::open(&lab).wait_for(lab.director(0), 2);
+        let seen = wire.stop();
+        assert!(seen.of(lab.director(0)).all(|heard| heard.advert.addresses.len() == 255));
+        peers[0].stop();
+        until_only_holds(&peers, 1, address(1));
+        until_only_holds(&peers, 1, address(255));
+    });
+}
+
+#[test]
+fn a_hundred_routers_keep_their_times_and_hand_over_together() {
+    const ROUTERS: u8 = 100;
+    each_way(|pair| {
+        let lab = lab();
+        let config = |priority| -> String {
+            (1..=ROUTERS)
+                .map(|vrid| {
+                    let addresses = vec![address(vrid.into()).to_string()];
+                    let name = format!("VI_{vrid}");
+                    Instance { name, vrid, addresses, interval: 1.0, ..Instance::fast(priority) }.to_string()
+                })
+                .collect()
+        };
+        let configs = [config(150), config(100)];
+        let mut peers = Peer::both(pair, &lab, [&configs[0], &configs[1]]);
+        for vrid in 1..=ROUTERS {
+            until_only_holds(&peers, 0, address(vrid.into()));
+        }
+        let wire = Wire::tap(&lab);
+        Listener::open(&lab).wait_for(lab.director(0), 4 * usize::from(ROUTERS));
+        let seen = wire.stop();
+        assert_eq!(seen.of(lab.director(1)).count(), 0, "{}", seen.story());
+        for vrid in 1..=ROUTERS {
+            let times: Vec<_> =
+                seen.of(lab.director(0)).filter(|h| h.advert.vrid == vrid).map(|h| h.time).collect();
+            assert!(times.len() >= 3, "VRID {vrid}: {} adverts", times.len());
+            // Late once is the machine's fault; what adds up is drift.
+            let span = *times.last().unwrap() - times[0];
+            let due = Duration::from_secs(times.len() as u64 - 1);
+            assert!(span.abs_diff(due) < Duration::from_millis(300), "VRID {vrid}: {span:?} for {due:?}");
+        }
+        peers[0].stop();
+        for vrid in 1..=ROUTERS {
+            until_only_holds(&peers, 1, address(vrid.into()));
+        }
+    });
+}
