@@ -158,7 +158,11 @@ fn check(file: &std::path::Path, reading: &config::Options) -> anyhow::Result<()
             let reals: usize = loaded.model.services.iter().map(|service| service.reals.len()).sum();
             let services = config::counted(loaded.model.services.len(), "service");
             let reals = config::counted(reals, "real server");
-            out(&format!("{}: valid: {services}, {reals}\n", file.display()))
+            let routers = match loaded.model.vrrp.routers.len() {
+                0 => String::new(),
+                routers => format!(", {}", config::counted(routers, "virtual router")),
+            };
+            out(&format!("{}: valid: {services}, {reals}{routers}\n", file.display()))
         }
         Err(faults) => anyhow::bail!("{}{}", faults.render(color), faults.summary()),
     }

@@ -33,17 +33,20 @@ enum Kind {
     Gauge(&'static str),
     /// A text that is one of these: a 1 for that, a 0 for the others, under this label.
     State(&'static str, &'static str, &'static [&'static str]),
+    /// A counter for each key of this map, which is the value of this label.
+    Map(&'static str, &'static str),
     /// A 1 where there is a text, which is the value of this label.
     Fault(&'static str),
 }
 
-use Kind::{Counter as C, Fault, Gauge as G, State};
+use Kind::{Counter as C, Fault, Gauge as G, Map, State};
 
 const OF_SERVICE: &[(&str, &str)] = &[("vip", "vip"), ("port", "port"), ("protocol", "protocol")];
 const OF_REAL: &[(&str, &str)] = &[("service", "service"), ("real_server", "address")];
 const OF_CHECK: &[(&str, &str)] =
     &[("real_server", "address"), ("type", "type"), ("port", "port"), ("service", "service")];
 const OF_WORKER: &[(&str, &str)] = &[("worker", "worker")];
+const OF_ROUTER: &[(&str, &str)] = &[("router", "name"), ("interface", "interface"), ("vrid", "vrid")];
 const OF_DROP: &[(&str, &str)] = &[("reason", "reason")];
 
 #[rustfmt::skip]
@@ -75,6 +78,15 @@ const METRICS: &[Metric] = &[
     metric("shunt_worker_flows_capacity", "Flows that the table has room for", What::Workers, G("flows.capacity"), OF_WORKER),
     metric("shunt_worker_flows_evicted", "Flows put out for a newer one", What::Workers, C("flows.evicted"), OF_WORKER),
     metric("shunt_worker_flows_at_risk", "Flows whose real server is not what the hash says now", What::Workers, G("flows.at_risk"), OF_WORKER),
+    metric("shunt_vrrp_state", "What the virtual router is", What::Vrrp, State("state", "state", &["INIT", "BACKUP", "MASTER", "FAULT"]), OF_ROUTER),
+    metric("shunt_vrrp_priority", "Its priority in force", What::Vrrp, G("priority"), OF_ROUTER),
+    metric("shunt_vrrp_transitions", "Changes of its state", What::Vrrp, C("counters.transitions"), OF_ROUTER),
+    metric("shunt_vrrp_adverts_sent", "Adverts sent", What::Vrrp, C("counters.adverts_sent"), OF_ROUTER),
+    metric("shunt_vrrp_adverts_received", "Adverts that passed every check", What::Vrrp, C("counters.adverts_received"), OF_ROUTER),
+    metric("shunt_vrrp_adverts_rejected", "Adverts refused, by reason", What::Vrrp, Map("rejected", "reason"), OF_ROUTER),
+    metric("shunt_vrrp_rival_seconds", "For how long two have been active", What::Vrrp, G("rival.seconds"), OF_ROUTER),
+    metric("shunt_vrrp_rivals", "How often two were active at once", What::Vrrp, C("counters.rivals"), OF_ROUTER),
+    metric("shunt_vrrp_worst_lateness_microseconds", "The latest that an advert was", What::Vrrp, G("worst_lateness_us"), OF_ROUTER),
     metric("shunt_dropped_frames", "Frames dropped, by reason", What::Drops, C("frames"), OF_DROP),
 ];
 
@@ -121,6 +133,17 @@ impl Metric {
                 for row in rows {
                     if let Some(value) = at(row, key).as_u64() {
                         family.get_or_create(&self.labels(row)).inc_by(value);
+                    }
+                }
+                registry.register(self.name, self.help, family);
+            }
+            Map(key, label) => {
+                let family = Family::<Labels, Counter>::default();
+                for row in rows {
+                    for (name, value) in at(row, key).as_object().into_iter().flatten() {
+                        let mut labels = self.labels(row);
+                        labels.push((label, escaped(name)));
+                        family.get_or_create(&labels).inc_by(value.as_u64().unwrap_or_default());
                     }
                 }
                 registry.register(self.name, self.help, family);
@@ -222,6 +245,18 @@ mod tests {
     fn a_counter_has_its_suffix_and_text_is_escaped() {
         let text = text_of(What::Drops, json!({ "reason": "a\"b\n", "frames": 3 }));
         assert!(text.contains("shunt_dropped_frames_total{reason=\"a\\\"b\\n\"} 3\n"), "{text}");
+    }
+
+    #[test]
+    fn refused_adverts_are_counted_by_their_reasons() {
+        let row = json!({ "name": "VI_1", "interface": "eth0", "vrid": 51, "rejected": { "checksum": 2, "ttl": 1 } });
+        let text = text_of(What::Vrrp, row);
+        for (reason, count) in [("checksum", 2), ("ttl", 1)] {
+            let line = format!(
+                "shunt_vrrp_adverts_rejected_total{{router=\"VI_1\",interface=\"eth0\",vrid=\"51\",reason=\"{reason}\"}} {count}\n"
+            );
+            assert!(text.contains(&line), "{text}");
+        }
     }
 
     #[test]

@@ -248,6 +248,11 @@ fn text(value: &Value, key: &str) -> String {
         Value::String(text) => text.clone(),
         Value::Bool(true) => "yes".into(),
         Value::Bool(false) => "no".into(),
+        Value::Array(values) => {
+            values.iter().map(|value| self::text(value, "")).collect::<Vec<_>>().join(", ")
+        }
+        // Seconds, and never needed more exactly in a table.
+        Value::Number(number) if number.is_f64() => format!("{:.1}", number.as_f64().unwrap_or_default()),
         other => other.to_string(),
     }
 }

@@ -141,7 +141,11 @@ impl Group {
             return;
         }
         let name = machines[first].router.name.clone();
-        let cause = if machines[first].owns() { Cause::Owner } else { Cause::Timeout };
+        let cause = match machines[first].stopped() {
+            _ if machines[first].owns() => Cause::Owner,
+            Some(source) => Cause::Stopped { source },
+            None => Cause::Timeout,
+        };
         machines[first].active(moment, cause, out);
         self.say("MASTER", out);
         for member in self.others(first) {

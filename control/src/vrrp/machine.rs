@@ -44,6 +44,8 @@ pub(super) struct Machine {
     reduced: bool,
     /// Nobody is heard, and it waits for the rest of its group.
     wants: bool,
+    /// Who was active, and said that it stops.
+    stopped: Option<IpAddr>,
     /// Until then a lower priority is let be (`preempt_delay`).
     preempt_from: Option<Instant>,
     /// What was said last about a lower priority: of whom, and when.
@@ -73,6 +75,7 @@ impl Machine {
             standing: None,
             reduced: false,
             wants: false,
+            stopped: None,
             preempt_from: None,
             said_lower: None,
             answered: None,
@@ -96,6 +99,11 @@ impl Machine {
     /// It is in Backup, and would be Active but for its group.
     pub(super) fn wants(&self) -> bool {
         self.wants
+    }
+
+    /// Who was active last, if it said that it stops.
+    pub(super) fn stopped(&self) -> Option<IpAddr> {
+        self.stopped
     }
 
     /// The owner of the addresses, who need not listen first.
@@ -155,6 +163,7 @@ impl Machine {
         // (435) It stops: in a moment somebody is to be active, the highest first. Saying so again does not put it off.
         if advert.priority == 0 {
             self.say(Level::Info, "Backup received priority 0 advertisement".to_owned(), out);
+            self.stopped = Some(advert.source);
             let soon = self.after(moment, self.skew());
             self.status.deadline = Some(self.status.deadline.map_or(soon, |deadline| deadline.min(soon)));
             return;
@@ -520,6 +529,7 @@ impl Machine {
     /// Waits for the active router from now on.
     fn listen(&mut self, moment: Moment) {
         self.wants = false;
+        self.stopped = None;
         self.status.deadline = Some(self.after(moment, self.active_down()));
     }
 
