@@ -411,8 +411,11 @@ async fn a_script_says_whether_all_is_well() {
 #[tokio::test]
 async fn a_script_that_hangs_fails_and_is_ended_and_never_runs_twice() {
     let (_directory, path) = scratch();
-    // Its child holds out, and so would a second run find the first one's mark.
-    let body = format!("mkdir {0} || echo twice > {0}.twice; sleep 67; rmdir {0}", path.display());
+    // A second run at the same time would find the first one's mark.
+    let body = format!(
+        "mkdir {0} || echo twice > {0}.twice; trap 'rmdir {0}; exit 0' TERM; sleep 67 & wait",
+        path.display()
+    );
     let mut script = track_script("chk", &body);
     script.command.timeout = Some(Duration::from_millis(200));
     let mut test = Test::new(&tracking(vec![script], vec![], vec![]));
