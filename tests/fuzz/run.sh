@@ -15,11 +15,11 @@ RUSTFLAGS="--cfg fuzzing -C passes=sancov-module -C llvm-args=-sanitizer-coverag
 seconds=${1:-0}
 [ "$seconds" -gt 0 ] || exit 0
 status=0
-for name in answers frame fragments keepalived pcap table; do
+for name in answers frame fragments keepalived pcap sync table; do
     corpus=$out/fuzz-corpus/$name
     mkdir -p "$corpus" "$out/fuzz-crashes"
     echo "== $name"
-    "$out/$target/fuzz/fuzz-$name" "$corpus" "tests/corpus/$name" -max_total_time=$((seconds / 6 + 1)) \
+    "$out/$target/fuzz/fuzz-$name" "$corpus" "tests/corpus/$name" -max_total_time=$((seconds / 7 + 1)) \
         -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 \
         -artifact_prefix="$out/fuzz-crashes/$name-" || status=1
 done

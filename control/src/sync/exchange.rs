@@ -294,21 +294,26 @@ impl Exchange {
             match (peer.window.missing(), &mut peer.missing) {
                 (None, missing) => *missing = None,
                 (Some((first, last)), Some((before, tries, next))) if *before == first => {
-                    if now < *next {
-                    } else if *tries < TRIES {
+                    if now >= *next && *tries < TRIES {
                         (*tries, *next) = (*tries + 1, now + RETRY);
                         questions.push(Body::Missing { to: peer.boot, first, last });
-                    } else {
-                        self.counts.lost += peer.window.give_up();
+                    } else if now >= *next {
+                        peer.window.give_up();
                         peer.missing = None;
-                        if peer.resync.is_none_or(|last| now.duration_since(last) >= RESYNC) {
-                            peer.resync = Some(now);
-                            peer.request = Some((now, Duration::ZERO));
-                        }
                     }
                 }
                 // Perhaps it was only overtaken: the next tick asks.
                 (Some((first, _)), missing) => *missing = Some((first, 0, now)),
+            }
+            let lost = peer.window.take_lost();
+            self.counts.lost += lost;
+            peer.is_short |= lost > 0;
+            // What is lost while it tells all may have been told already.
+            if peer.is_short && peer.request.is_none() {
+                peer.is_short = false;
+                let next = peer.resync.map_or(now, |last| now.max(last + RESYNC));
+                peer.resync = Some(next);
+                peer.request = Some((next, Duration::ZERO));
             }
             if let Some((next, pause)) = &mut peer.request
                 && now >= *next

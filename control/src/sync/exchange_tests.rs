@@ -151,7 +151,8 @@ impl Net {
     ) {
         let expires = self.tick_now().after(seconds * SECOND);
         let node = &mut self.nodes[node];
-        put(&mut node.own, &node.state, node.key(service, n), real, state, expires);
+        let key = node.key(service, n);
+        put(&mut node.own, &node.state, key, real, state, expires);
     }
 
     /// What a director was told of client `n`: real server, state, seconds left.

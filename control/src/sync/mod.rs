@@ -15,7 +15,7 @@
 //! - nothing is believed without a proof (HMAC-SHA256), and nothing twice;
 //! - the packet path pays nothing for it but a look-up when a flow is not known; without `vrrp.sync` not even that.
 
-pub mod exchange;
+mod exchange;
 pub mod key;
 mod learning;
 pub mod message;

@@ -34,7 +34,9 @@ pub struct Peer {
     pub heard: Instant,
     /// When it is asked next for all it knows, and how long after that again; none: it has told.
     pub request: Option<(Instant, Duration)>,
-    /// When it was last asked because too much was missing.
+    /// Some of what it said is lost: it is to be asked for all again.
+    pub is_short: bool,
+    /// When it was last asked for that reason.
     pub resync: Option<Instant>,
     /// The first datagram that is missing, how often it was asked for, and when it is next.
     pub missing: Option<(u64, u8, Instant)>,
@@ -79,6 +81,7 @@ impl Peers {
             window: Window::from(sequence),
             heard: now,
             request: Some((now, Duration::ZERO)),
+            is_short: false,
             resync: None,
             missing: None,
         });

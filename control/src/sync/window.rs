@@ -11,12 +11,13 @@ pub struct Window {
     newest: u64,
     /// Bit `n % SPAN`: number n has come. It is about the last `SPAN` numbers up to `newest`.
     come: [u64; WORDS],
+    lost: u64,
 }
 
 impl Window {
     /// Everything up to `newest` has come, or need not.
     pub fn from(newest: u64) -> Window {
-        Window { newest, come: [u64::MAX; WORDS] }
+        Window { newest, come: [u64::MAX; WORDS], lost: 0 }
     }
 
     /// The newest number that has come.
@@ -27,10 +28,13 @@ impl Window {
     /// Whether this number may come: it is new, and not too old to tell.
     pub fn take(&mut self, number: u64) -> bool {
         if number > self.newest {
-            // Those between are missing from here on.
-            let skipped = (number - self.newest - 1).min(SPAN);
-            for missing in number - skipped..number {
-                self.set(missing, false);
+            let leap = number - self.newest;
+            let entering = leap.min(SPAN);
+            self.lost += leap - entering;
+            for n in number - entering + 1..=number {
+                // In its place stood one that is too old now. It itself is missing until it comes.
+                self.lost += u64::from(!self.has(n));
+                self.set(n, false);
             }
             self.newest = number;
         } else if self.newest - number >= SPAN || self.has(number) {
@@ -50,11 +54,15 @@ impl Window {
         Some((first, missing.next_back().unwrap_or(first)))
     }
 
-    /// Gives up those that are missing. Returns how many that are.
-    pub fn give_up(&mut self) -> u64 {
-        let missing = self.come.iter().map(|word| u64::from(word.count_zeros())).sum();
+    /// Gives up those that are missing.
+    pub fn give_up(&mut self) {
+        self.lost += self.come.iter().map(|word| u64::from(word.count_zeros())).sum::<u64>();
         self.come = [u64::MAX; WORDS];
-        missing
+    }
+
+    /// How many were given up, or were too old before they came, since this was last asked.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
     }
 
     fn has(&self, number: u64) -> bool {
@@ -83,9 +91,11 @@ mod tests {
         assert!(window.take(12 + SPAN));
         assert!(!window.take(12) && window.take(13));
         assert_eq!(window.missing(), Some((14, 11 + SPAN)));
-        assert_eq!(window.give_up(), SPAN - 2);
+        window.give_up();
+        assert_eq!((window.take_lost(), window.take_lost()), (SPAN - 2, 0));
         assert!(window.missing().is_none() && !window.take(14));
         assert!(window.take(u64::MAX) && !window.take(u64::MAX) && window.take(u64::MAX - 1));
+        assert_eq!(window.take_lost(), u64::MAX - SPAN - (12 + SPAN));
     }
 
     proptest! {
@@ -105,6 +115,9 @@ mod tests {
                 let ends = missing.first().copied().zip(missing.last().copied());
                 prop_assert_eq!(window.missing(), ends);
             }
+            let old = start + 1..=newest.saturating_sub(SPAN);
+            let lost = old.filter(|n| !come.contains(n)).count() as u64;
+            prop_assert_eq!(window.take_lost(), lost);
         }
     }
 }

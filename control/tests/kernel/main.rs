@@ -8,4 +8,5 @@ mod namespace;
 mod neighbor;
 mod route;
 mod survey;
+mod sync;
 mod vip;

@@ -14,6 +14,7 @@ pub mod memory;
 pub mod pcap;
 pub mod rig;
 pub mod services;
+pub mod sync;
 pub mod table;
 pub mod wire;
 
@@ -24,11 +25,12 @@ static ALLOCATOR: memory::Measured = memory::Measured;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `tests/corpus`.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("answers", answers::run),
     ("frame", frame::run),
     ("fragments", fragments::run),
     ("keepalived", keepalived::run),
     ("pcap", pcap::run),
+    ("sync", sync::run),
     ("table", table::run),
 ];
