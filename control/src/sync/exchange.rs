@@ -5,6 +5,9 @@
 //! it has, to tell all it knows: that is how one that joins gets a snapshot, and how two that were parted find together.
 //! Flows are only told when there is somebody to hear them.
 //!
+//! What is said of flows is heeded in the order in which it was said: what is late must not take the place of what is new.
+//! So whoever misses a datagram lets the later ones wait, until it has come or was asked for in vain.
+//!
 //! *Invariants*: each tick does a bounded amount of work, and sends a bounded number of datagrams; flows told are
 //! bounded by the rate; whatever comes in is proved, new and sound before it is looked at.
 
@@ -145,9 +148,16 @@ impl Exchange {
     /// A datagram came in. What there is to say about it goes to the log.
     pub fn hear(&mut self, now: Instant, source: IpAddr, bytes: &[u8], flows: &mut Flows<'_>) {
         match self.believe(now, source, bytes) {
-            Ok((boot, body)) => {
+            Ok((Header { boot, sequence }, body)) => {
                 self.counts.heard += 1;
-                self.heed(now, boot, body, flows);
+                if let Body::Flows(_) | Body::End { .. } = body {
+                    if let Some(peer) = self.peers.find(boot) {
+                        peer.early.insert(sequence, body);
+                    }
+                    self.catch_up(now, flows);
+                } else {
+                    self.heed(now, boot, body, flows);
+                }
             }
             Err(why) => {
                 if let Some(line) = self.rejections.add(now, source, why) {
@@ -167,6 +177,7 @@ impl Exchange {
             self.say(&Body::Greeting { to: 0, asks: 0, answers: 0 });
         }
         self.ask(now);
+        self.catch_up(now, flows);
         self.tell(now, flows);
         self.join(now);
         std::mem::take(&mut self.out)
@@ -203,7 +214,7 @@ impl Exchange {
     }
 
     /// The sender and the words of a datagram that is to be believed.
-    fn believe(&mut self, now: Instant, source: IpAddr, bytes: &[u8]) -> Result<(u64, Body), Rejection> {
+    fn believe(&mut self, now: Instant, source: IpAddr, bytes: &[u8]) -> Result<(Header, Body), Rejection> {
         if self.terms.sources.as_ref().is_some_and(|peers| !peers.contains(&source)) {
             return Err(Rejection::Source);
         }
@@ -228,7 +239,7 @@ impl Exchange {
             }
             None => self.meet(now, source, header, &body)?,
         }
-        Ok((boot, body))
+        Ok((header, body))
     }
 
     /// A stranger: it proves itself now, or is asked to.
@@ -248,6 +259,13 @@ impl Exchange {
             self.say(&Body::Greeting { to: boot, asks, answers: asked });
         }
         Err(Rejection::Unproven)
+    }
+
+    /// Heeds what need not wait any more.
+    fn catch_up(&mut self, now: Instant, flows: &mut Flows<'_>) {
+        while let Some((boot, body)) = self.peers.next_words() {
+            self.heed(now, boot, body, flows);
+        }
     }
 
     fn heed(&mut self, now: Instant, boot: u64, body: Body, flows: &mut Flows<'_>) {

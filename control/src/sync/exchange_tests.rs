@@ -78,8 +78,8 @@ impl Node {
         Node {
             exchange: Exchange::new(terms(rate), key, boot, secret, now),
             state: ForwardingState::empty(HashKey([7, 11])),
-            own: FlowTable::new(Capacity::each(8192), 1),
-            synced: FlowTable::new(Capacity::each(8192), 2),
+            own: FlowTable::new(Capacity::each(32_768), 1),
+            synced: FlowTable::new(Capacity::each(32_768), 2),
         }
     }
 
@@ -433,7 +433,8 @@ fn what_this_director_has_not_is_counted_and_ignored() {
         Tick::new(900),
     );
     net.run(1000);
-    let expected = Learned { believed: 1, unknown_service: 1, unknown_real: 1, unfit: 1, refused: 0 };
+    let expected =
+        Learned { believed: 1, unknown_service: 1, unknown_real: 1, unfit: 1, ..Learned::default() };
     assert_eq!(net.nodes[1].exchange.learned(), expected);
     assert_eq!(net.nodes[1].synced.len(), 1);
 }

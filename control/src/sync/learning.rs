@@ -23,6 +23,8 @@ const AGE: usize = 320;
 pub struct Learned {
     /// Believed.
     pub believed: u64,
+    /// Hearsay about a flow that was known already.
+    pub known: u64,
     /// Of a service that this director has not.
     pub unknown_service: u64,
     /// On a real server that the service has not here.
@@ -81,7 +83,10 @@ impl Learning {
         let flow = Flow { real, epoch, state: told.state, expires };
         let Some(hash) = flows.state.flow_hash(&key) else { return &mut self.count.unknown_service };
         let slot = flows.synced.slot(hash, &key);
-        if let Some((position, _)) = flows.synced.find(slot, &key) {
+        if let Some((position, known)) = flows.synced.find(slot, &key) {
+            if told.is_hearsay && !known.is_expired(flows.now) {
+                return &mut self.count.known;
+            }
             flows.synced.update(position, &key, flow);
             return &mut self.count.believed;
         }

@@ -12,6 +12,7 @@
 //! section   family 8 | protocol 8 | first port 16 | last port 16 | flows 16 | VIP | flow, flow, ...
 //!           family: bit 0, VIP and clients are IPv6; bit 1, real servers are
 //! flow      client | client port 16 | port 16 | real server | state 8 | left 32, quarters of a second
+//!           bit 7 of the state: hearsay, of what another director told
 //! ```
 //! Services and real servers are named by what the operator calls them, so that two directors need not agree about ids,
 //! nor about the whole of their configurations. A template (persistence) is a flow with both ports 0.
@@ -98,6 +99,8 @@ pub struct Told {
     pub real: Address,
     /// The flow's state.
     pub state: FlowState,
+    /// Another director told of it: it counts for less than what that one says itself.
+    pub is_hearsay: bool,
     /// Ticks until it is forgotten, at most `Timeouts::MAX`.
     pub left: u32,
 }
@@ -230,7 +233,7 @@ fn write(bytes: &mut Vec<u8>, section: &Section) {
         bytes.extend(flow.client_port.to_be_bytes());
         bytes.extend(flow.port.to_be_bytes());
         write_address(bytes, flow.real);
-        bytes.push(flow.state as u8);
+        bytes.push(flow.state as u8 | u8::from(flow.is_hearsay) << 7);
         bytes.extend(flow.left.to_be_bytes());
     }
 }
@@ -286,12 +289,15 @@ impl Reader<'_> {
         // No memory for more than can come.
         let mut flows = Vec::with_capacity(usize::from(count).min(self.0.len() / 17));
         for _ in 0..count {
+            let (client, client_port) = (self.address(family & 1 == 1)?, self.short()?);
+            let (port, real, state) = (self.short()?, self.address(family & 2 == 2)?, self.byte()?);
             let told = Told {
-                client: self.address(family & 1 == 1)?,
-                client_port: self.short()?,
-                port: self.short()?,
-                real: self.address(family & 2 == 2)?,
-                state: FlowState::from_bits(self.byte()?)?,
+                client,
+                client_port,
+                port,
+                real,
+                state: FlowState::from_bits(state & 0x7f)?,
+                is_hearsay: state & 0x80 != 0,
                 left: self.array().map(u32::from_be_bytes).filter(|left| *left <= Timeouts::MAX)?,
             };
             flows.push(told);
@@ -318,13 +324,15 @@ mod tests {
 
     fn told(v6: bool, real_v6: bool) -> impl Strategy<Value = Told> {
         let state = prop::sample::select(FlowState::ALL.to_vec());
-        (address(v6), any::<u16>(), any::<u16>(), address(real_v6), state, 0..=Timeouts::MAX).prop_map(
-            |(client, client_port, port, real, state, left)| Told {
+        let ports = any::<(u16, u16)>();
+        (address(v6), ports, address(real_v6), state, any::<bool>(), 0..=Timeouts::MAX).prop_map(
+            |(client, (client_port, port), real, state, is_hearsay, left)| Told {
                 client,
                 client_port,
                 port,
                 real,
                 state,
+                is_hearsay,
                 left,
             },
         )
@@ -431,6 +439,7 @@ mod tests {
             port: 80,
             real: Address::from_v4(2),
             state: FlowState::Established,
+            is_hearsay: false,
             left: 3600,
         };
         let flows: Vec<_> = (0..80).map(|n| (service, told(n))).collect();

@@ -6,10 +6,12 @@
 //! the time, as a SYN cookie is: RFC 4987, section 3.6), so recordings cost no memory; a sender is remembered for longer
 //! than its proof could be repeated.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::sync::key::Key;
+use crate::sync::message::Body;
 use crate::sync::window::Window;
 
 /// Most directors that are heard.
@@ -30,6 +32,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// What has come of it.
     pub window: Window,
+    /// What came too early: it waits for what is missing before it.
+    pub early: BTreeMap<u64, Body>,
     /// When it was heard last.
     pub heard: Instant,
     /// When it is asked next for all it knows, and how long after that again; none: it has told.
@@ -79,6 +83,7 @@ impl Peers {
             boot,
             address,
             window: Window::from(sequence),
+            early: BTreeMap::new(),
             heard: now,
             request: Some((now, Duration::ZERO)),
             is_short: false,
@@ -86,6 +91,17 @@ impl Peers {
             missing: None,
         });
         true
+    }
+
+    /// The next words of a director before which nothing is missing any more, and its name.
+    pub fn next_words(&mut self) -> Option<(u64, Body)> {
+        self.all.iter_mut().find_map(|peer| {
+            let first = *peer.early.first_key_value()?.0;
+            if peer.window.missing().is_some_and(|(missing, _)| missing < first) {
+                return None;
+            }
+            peer.early.pop_first().map(|(_, body)| (peer.boot, body))
+        })
     }
 
     /// The director of this name.

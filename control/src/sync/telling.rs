@@ -247,7 +247,8 @@ fn told(state: &ForwardingState, key: &FlowKey, flow: &Flow, now: Tick) -> Optio
     let service = state.service(key.service).filter(|service| service.is_live())?;
     let real = service.tenant(flow.real, flow.epoch)?.address();
     let (client, client_port, port) = (key.client, key.client_port, key.dst_port);
-    let told = Told { client, client_port, port, real, state: flow.state, left: flow.remaining(now) };
+    let (state, left) = (flow.state, flow.remaining(now));
+    let told = Told { client, client_port, port, real, state, is_hearsay: false, left };
     Some((*service.key(), told))
 }
 
@@ -262,8 +263,10 @@ fn relay(flows: &Flows<'_>, synced: &FlowReader, bucket: usize, slice: &mut Slic
             // What was granted on the way is not handed on.
             flow.expires = Tick::new(flow.expires.number().wrapping_sub(GRACE));
         }
-        if let Some(told) = told(flows.state, &key, &flow, flows.now).filter(|(_, told)| told.left > 0) {
-            slice.push(told);
+        if let Some((service, told)) = told(flows.state, &key, &flow, flows.now)
+            && told.left > 0
+        {
+            slice.push((service, Told { is_hearsay: true, ..told }));
         }
     }
 }
