@@ -20,11 +20,6 @@ impl Window {
         Window { newest, come: [u64::MAX; WORDS], lost: 0 }
     }
 
-    /// The newest number that has come.
-    pub fn newest(&self) -> u64 {
-        self.newest
-    }
-
     /// Whether this number may come: it is new, and not too old to tell.
     pub fn take(&mut self, number: u64) -> bool {
         if number > self.newest {
@@ -109,7 +104,7 @@ mod tests {
                 let is_new = number > start && newest.saturating_sub(number) < SPAN && come.insert(number);
                 prop_assert_eq!(window.take(number), is_new, "{} after {}", number, newest);
                 newest = newest.max(number);
-                prop_assert_eq!(window.newest(), newest);
+                prop_assert_eq!(window.newest, newest);
                 let known = newest.saturating_sub(SPAN - 1).max(start + 1)..=newest;
                 let missing: Vec<u64> = known.filter(|n| !come.contains(n)).collect();
                 let ends = missing.first().copied().zip(missing.last().copied());
