@@ -78,8 +78,8 @@ impl Node {
         Node {
             exchange: Exchange::new(terms(rate), key, boot, secret, now),
             state: ForwardingState::empty(HashKey([7, 11])),
-            own: FlowTable::new(Capacity::each(32_768), 1),
-            synced: FlowTable::new(Capacity::each(32_768), 2),
+            own: FlowTable::new(Capacity { ipv4: 16_384, ipv6: 64 }, 1),
+            synced: FlowTable::new(Capacity { ipv4: 16_384, ipv6: 64 }, 2),
         }
     }
 
@@ -202,7 +202,8 @@ impl Net {
 
     /// A director is started anew, with the services that it had.
     fn restart(&mut self, n: usize, run: u64, specs: &[ServiceSpec]) {
-        self.nodes[n] = Node::new(n, run, 20_000, self.now);
+        let rate = self.nodes[n].exchange.terms.rate;
+        self.nodes[n] = Node::new(n, run, rate, self.now);
         self.nodes[n].publish(specs);
     }
 }
@@ -413,6 +414,24 @@ fn more_flows_than_the_rate_allows_wait_and_are_told() {
 }
 
 #[test]
+fn all_is_told_in_time_however_low_the_rate() {
+    let specs = [spec(web(), Policy::Rr, &[1])];
+    let mut net = Net::new(2, 10);
+    net.publish(&specs);
+    net.run(500);
+    for n in 0..20 {
+        net.flow(0, &web(), n, real(1), FlowState::Established, 900);
+    }
+    net.run(5000);
+    // Its own flows, and then those that it was told of.
+    for (n, run) in [(1, 1), (0, 1)] {
+        net.restart(n, run, &specs);
+        net.run(20_000);
+        assert!((0..20).all(|client| net.told(n, &web(), client).is_some()), "{n}");
+    }
+}
+
+#[test]
 fn what_this_director_has_not_is_counted_and_ignored() {
     let mut net = Net::new(2, 20_000);
     let dns = ServiceKey { ports: Ports::exact(53), protocol: Protocol::Udp, ..web() };
@@ -525,7 +544,7 @@ fn after_a_long_silence_between_them_all_is_asked_for_again() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
     /// Whatever is lost, doubled or held back for a while: in the end the other knows every flow as it is, and nothing that
     /// never was.
     #[test]
@@ -560,7 +579,7 @@ proptest! {
                 if chance(loss) { 0 } else { 1 + usize::from(chance(double)) }
             });
         }
-        net.run(20_000);
+        net.run(12_000);
         for node in 1..3 {
             for (n, real) in &now {
                 prop_assert_eq!(net.told(node, &web(), *n).map(|told| told.0), Some(*real));

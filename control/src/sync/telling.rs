@@ -40,15 +40,15 @@ const STRIDE: usize = 256;
 /// Longest that one tick looks through tables.
 const PATIENCE: Duration = Duration::from_millis(4);
 
-/// What the others were told of the flow in one entry.
-#[derive(Debug, Clone, Copy, Default)]
-struct Mark {
-    /// Tells the flow from others that had the entry.
-    tag: u32,
-    /// Until when they remember it: tick 31..8 | phase 7..4 | epoch 3..0.
-    meta: u32,
-    slot: u32,
-}
+/// What the others were told of the flow in one entry:
+///
+/// ```text
+/// tag 32, which tells the flow from others that had the entry
+/// until when they remember it, a tick 31..8 | phase 7..4 | epoch 3..0
+/// slot of the real server 32
+/// ```
+#[derive(Debug, Clone, Copy)]
+struct Mark([u32; 3]);
 
 /// How far telling of a flow has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +62,9 @@ enum Phase {
 
 /// Remembers what was told, and where to look next.
 pub struct Telling {
-    /// By worker, by entry.
-    marks: Vec<Vec<Mark>>,
-    /// Next worker and bucket to look at.
+    /// By worker, by entry. Plain numbers: zeroed memory that is never written to costs nothing.
+    marks: Vec<Vec<[u32; 3]>>,
+    /// Where to look next.
     live: Place,
     /// The same for the whole that somebody asked for.
     whole: Option<Whole>,
@@ -74,14 +74,14 @@ pub struct Telling {
 #[derive(Debug, Clone, Copy, Default)]
 struct Place {
     table: usize,
-    bucket: usize,
+    entry: usize,
 }
 
 /// How far telling all has come.
 #[derive(Debug, Clone, Copy, Default)]
 struct Whole {
     own: Place,
-    /// Next bucket of what other directors told.
+    /// Next entry of what other directors told.
     synced: usize,
 }
 
@@ -118,14 +118,12 @@ impl Telling {
             }
         }
         let reader = flows.synced.reader();
-        while whole.synced < reader.buckets() && slice.allowed >= WAYS {
-            relay(flows, &reader, whole.synced, slice);
-            whole.synced += 1;
-            if whole.synced.is_multiple_of(STRIDE) && Instant::now() >= until {
+        while whole.synced < reader.buckets() * WAYS {
+            if !relay(flows, &reader, &mut whole.synced, slice) || Instant::now() >= until {
                 break;
             }
         }
-        let is_done = whole.synced >= flows.synced.buckets();
+        let is_done = whole.synced >= reader.buckets() * WAYS;
         self.whole = (!is_done).then_some(whole);
         is_done
     }
@@ -158,29 +156,28 @@ impl Telling {
         }
         let marks = &mut self.marks[place.table];
         if marks.len() != table.buckets() * WAYS {
-            *marks = vec![Mark::default(); table.buckets() * WAYS];
+            *marks = vec![[0; 3]; table.buckets() * WAYS];
         }
-        let (mut at, to) = (place.bucket, table.buckets().min(place.bucket + STRIDE));
-        for (entry, key, flow) in table.walk(at, STRIDE) {
-            at = entry / WAYS;
+        let bucket = place.entry / WAYS;
+        for (entry, key, flow) in table.walk(bucket, STRIDE).skip_while(|(entry, ..)| *entry < place.entry) {
             let mark = &mut marks[entry];
-            let Some(next) = judge(flows.state, &key, &flow, *mark, anew, flows.now) else { continue };
+            let Some(next) = judge(flows.state, &key, &flow, Mark(*mark), anew, flows.now) else { continue };
             if next.phase() == Phase::Watched {
-                *mark = next;
+                *mark = next.0;
                 continue;
             }
             let Some(told) = told(flows.state, &key, &flow, flows.now) else { continue };
             if slice.is_full() {
                 slice.is_held_up = true;
-                place.bucket = at;
+                place.entry = entry;
                 return false;
             }
-            *mark = next;
+            *mark = next.0;
             slice.push(told);
         }
-        *place = match to == table.buckets() {
-            true => Place { table: place.table + 1, bucket: 0 },
-            false => Place { bucket: to, ..*place },
+        *place = match bucket + STRIDE >= table.buckets() {
+            true => Place { table: place.table + 1, entry: 0 },
+            false => Place { entry: (bucket + STRIDE) * WAYS, ..*place },
         };
         true
     }
@@ -215,13 +212,13 @@ fn judge(
         return None;
     }
     let tag = tag(key);
-    let phase = if mark.tag == tag { mark.phase() } else { Phase::Untold };
+    let phase = if mark.tag() == tag { mark.phase() } else { Phase::Untold };
     let next = if flow.state.is_closing() { Phase::Closing } else { Phase::Open };
     let told = Mark::of(tag, next, flow);
     let until = Flow { expires: mark.expires(), ..*flow };
     if matches!(phase, Phase::Open | Phase::Closing) && !until.is_expired(now) {
         // They remember it: nothing wrong may stay with them.
-        let is_same = (mark.slot, mark.epoch(), phase) == (told.slot, told.epoch(), next);
+        let is_same = (mark.slot(), mark.epoch(), phase) == (told.slot(), told.epoch(), next);
         let is_short = until.remaining(now) < flow.remaining(now) / 2;
         let again = !is_same || ((is_short || anew) && is_exception(state, key, flow, now));
         return again.then_some(told);
@@ -252,9 +249,11 @@ fn told(state: &ForwardingState, key: &FlowKey, flow: &Flow, now: Tick) -> Optio
     Some((*service.key(), told))
 }
 
-/// Tells what other directors told of, but for what a worker knows better: one bucket.
-fn relay(flows: &Flows<'_>, synced: &FlowReader, bucket: usize, slice: &mut Slice) {
-    for (_, key, mut flow) in synced.walk(bucket, 1) {
+/// Tells what other directors told of, but for what a worker knows better: the next few buckets from `entry` on. Returns
+/// false, and stays, when no more may be told.
+fn relay(flows: &Flows<'_>, synced: &FlowReader, entry: &mut usize, slice: &mut Slice) -> bool {
+    let (bucket, from) = (*entry / WAYS, *entry);
+    for (at, key, mut flow) in synced.walk(bucket, STRIDE).skip_while(|(at, ..)| *at < from) {
         let Some(hash) = flows.state.flow_hash(&key) else { continue };
         if flows.workers.iter().any(|table| table.find(hash, &key).is_some()) {
             continue;
@@ -263,12 +262,19 @@ fn relay(flows: &Flows<'_>, synced: &FlowReader, bucket: usize, slice: &mut Slic
             // What was granted on the way is not handed on.
             flow.expires = Tick::new(flow.expires.number().wrapping_sub(GRACE));
         }
-        if let Some((service, told)) = told(flows.state, &key, &flow, flows.now)
-            && told.left > 0
-        {
-            slice.push((service, Told { is_hearsay: true, ..told }));
+        let Some((service, told)) = told(flows.state, &key, &flow, flows.now) else { continue };
+        if told.left == 0 {
+            continue;
         }
+        if slice.is_full() {
+            slice.is_held_up = true;
+            *entry = at;
+            return false;
+        }
+        slice.push((service, Told { is_hearsay: true, ..told }));
     }
+    *entry = (bucket + STRIDE) * WAYS;
+    true
 }
 
 fn tag(key: &FlowKey) -> u32 {
@@ -281,15 +287,23 @@ fn tag(key: &FlowKey) -> u32 {
 impl Mark {
     fn of(tag: u32, phase: Phase, flow: &Flow) -> Mark {
         let meta = flow.expires.number() << 8 | (phase as u32) << 4 | u32::from(flow.epoch & 0xf);
-        Mark { tag, meta, slot: u32::from(flow.real.0) }
+        Mark([tag, meta, u32::from(flow.real.0)])
+    }
+
+    fn tag(self) -> u32 {
+        self.0[0]
+    }
+
+    fn slot(self) -> u32 {
+        self.0[2]
     }
 
     fn expires(self) -> Tick {
-        Tick::new(self.meta >> 8)
+        Tick::new(self.0[1] >> 8)
     }
 
     fn phase(self) -> Phase {
-        match self.meta >> 4 & 0xf {
+        match self.0[1] >> 4 & 0xf {
             1 => Phase::Watched,
             2 => Phase::Open,
             3 => Phase::Closing,
@@ -298,6 +312,6 @@ impl Mark {
     }
 
     fn epoch(self) -> u8 {
-        self.meta as u8 & 0xf
+        self.0[1] as u8 & 0xf
     }
 }
