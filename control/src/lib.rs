@@ -24,4 +24,5 @@ pub mod setup;
 pub mod slow_start;
 pub mod supervisor;
 pub mod survey;
+pub mod sync;
 pub mod vrrp;

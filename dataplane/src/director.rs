@@ -38,6 +38,7 @@ use crate::stats::WorkerStats;
 use crate::verdict::{DropReason, Verdict};
 
 pub use allowance::Rates;
+pub use flow::is_dispensable;
 
 /// Verdicts on a burst, in its order.
 pub type Verdicts = ArrayVec<Verdict, BURST>;

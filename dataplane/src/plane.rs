@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 
 use crate::clock::{Clock, Tick};
 use crate::director::{Director, Memory, Rates};
-use crate::flow::{Capacity, FlowReader};
+use crate::flow::{Capacity, FlowReader, FlowTable};
 use crate::forwarding::ForwardingState;
 use crate::hash::HashKey;
 use crate::packet::MacAddress;
@@ -97,10 +97,25 @@ pub struct QueueView {
     pub lost: Arc<Lost>,
 }
 
+/// All that is remembered of flows: what control tells other directors, and what it is told by them.
+pub struct Flows<'a> {
+    /// The state published last, which the ids and slots are of.
+    pub state: &'a ForwardingState,
+    /// The tables of the workers.
+    pub workers: Vec<&'a FlowReader>,
+    /// Flows of other directors. Workers read it when they do not know a flow.
+    pub synced: &'a mut FlowTable,
+    /// The workers' time.
+    pub now: Tick,
+}
+
 /// A running dataplane. Dropping it stops the workers and detaches the programs.
 pub struct Dataplane {
     programs: Vec<Program>,
     publisher: Publisher<ForwardingState>,
+    /// What other directors told of their flows.
+    synced: Option<FlowTable>,
+    room: Option<Capacity>,
     workers: Vec<WorkerView>,
     threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
@@ -123,6 +138,8 @@ impl Dataplane {
         let mut plane = Dataplane {
             programs,
             publisher: Publisher::new(ForwardingState::empty(setup.hash_key)),
+            synced: None,
+            room: None,
             workers: Vec::new(),
             threads: Vec::new(),
             stop: Arc::new(AtomicBool::new(false)),
@@ -231,11 +248,31 @@ impl Dataplane {
         for program in &mut self.programs {
             result = result.and(program.unsteer_others(&wanted));
         }
-        self.publisher.publish(state);
+        self.publisher.publish(state.with_synced(self.synced.as_ref().map(FlowTable::reader)));
         for program in &mut self.programs {
             result = result.and(program.steer(&wanted));
         }
         result
+    }
+
+    /// Makes room for flows that other directors tell of, or gives it back with `None`. Workers know of it by the state
+    /// that is published next. Room that is as large already keeps what is in it.
+    pub fn make_room(&mut self, room: Option<Capacity>) {
+        if self.room != room {
+            self.room = room;
+            self.synced = room.map(|room| FlowTable::new(room, RandomState::new().hash_one("synced")));
+        }
+    }
+
+    /// All that is remembered of flows; none without room for those of other directors.
+    pub fn flows(&mut self) -> Option<Flows<'_>> {
+        let now = self.now();
+        Some(Flows {
+            state: self.publisher.current(),
+            workers: self.workers.iter().map(|worker| &worker.flows).collect(),
+            synced: self.synced.as_mut()?,
+            now,
+        })
     }
 
     /// The state published last.

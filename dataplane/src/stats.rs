@@ -139,6 +139,8 @@ pub struct WorkerStats {
     pub flows_refused: Counter,
     /// Flows taken over from another worker's table.
     pub flows_adopted: Counter,
+    /// Flows taken over from what another director told of them.
+    pub flows_synced: Counter,
     /// Flows that moved because their real server was gone.
     pub flows_moved: Counter,
     /// ICMP errors that this worker sent.

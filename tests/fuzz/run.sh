@@ -15,7 +15,7 @@ RUSTFLAGS="--cfg fuzzing -C passes=sancov-module -C llvm-args=-sanitizer-coverag
 seconds=${1:-0}
 [ "$seconds" -gt 0 ] || exit 0
 status=0
-for name in answers frame fragments keepalived pcap table vrrp; do
+for name in answers frame fragments keepalived pcap sync table vrrp; do
     corpus=$out/fuzz-corpus/$name
     mkdir -p "$corpus" "$out/fuzz-crashes"
     echo "== $name"

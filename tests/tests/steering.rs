@@ -589,3 +589,19 @@ fn what_services_share_is_steered_until_the_last_of_them_is_gone() {
     }
     cases.done(30);
 }
+
+/// A router that has not heard yet who is active sends to a director that is not: it forwards as the active one would,
+/// instead of leaving to its kernel what that knows nothing of.
+#[test]
+fn a_frame_for_a_vip_that_another_director_holds_is_steered_all_the_same() {
+    let mut cases = Cases::with(&services());
+    for family in families() {
+        let bound = std::net::UdpSocket::bind((family.vip, 0));
+        assert!(bound.is_err(), "this host holds {}: the test says nothing", family.vip);
+        for protocol in PROTOCOLS {
+            let packet = Packet::new((family.client, 4000), (family.vip, 80), protocol as u8);
+            cases.steered(&format!("{protocol} to {}", family.vip), &packet.frame());
+        }
+    }
+    cases.done(6);
+}

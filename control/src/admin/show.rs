@@ -337,6 +337,7 @@ impl Facts<'_> {
                         "dispensed": stats.flows_dispensed.value(),
                         "refused": stats.flows_refused.value(),
                         "adopted": stats.flows_adopted.value(),
+                        "synced": stats.flows_synced.value(),
                         "moved": stats.flows_moved.value(),
                         "at_risk": stats.flows_at_risk.value(),
                     },

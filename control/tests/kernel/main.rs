@@ -9,5 +9,6 @@ mod namespace;
 mod neighbor;
 mod route;
 mod survey;
+mod sync;
 mod vip;
 mod vrrp;

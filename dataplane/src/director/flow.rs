@@ -134,8 +134,8 @@ impl Director {
         }
         // From the middle of a connection: perhaps another worker knows it.
         if !packet.flags.has(TcpFlags::SYN) {
-            if let Some(choice) = self.adopt(service, packet, lookup, now)? {
-                self.remember(state, &choice, packet, lookup, former, now);
+            if let Some((choice, first)) = self.adopt(state, service, packet, lookup, now)? {
+                self.remember(state, &choice, first, lookup, former, now);
                 return Ok(choice);
             }
             if options.strict && packet.protocol == Protocol::Tcp {
@@ -145,22 +145,34 @@ impl Director {
         self.renew(state, service, packet, lookup, former, now)
     }
 
-    /// What another worker knows of the flow. A copy that was left behind may name a real server that is gone, beside
-    /// one that names a real server that is not.
+    /// What another worker knows of the flow, or else another director, and the state that it is in here. A copy that was
+    /// left behind may name a real server that is gone, beside one that names a real server that is not.
     fn adopt<'s>(
         &self,
+        state: &ForwardingState,
         service: &'s Service,
         packet: &Packet,
         lookup: &Lookup,
         now: Tick,
-    ) -> Result<Option<Choice<'s>>, Refusal> {
+    ) -> Result<Option<(Choice<'s>, FlowState)>, Refusal> {
         let mut is_orphan = false;
         for other in &self.memory.other_flows {
             let found = other.find(lookup.hash, &lookup.key);
             let Some(flow) = found.filter(|flow| !flow.is_expired(now)) else { continue };
             if let Some(real) = holder(service, flow.real, flow.epoch) {
                 self.stats.flows_adopted.add(1);
-                return Ok(Some(Choice { service, slot: flow.real, real }));
+                let first = FlowState::first(packet.protocol, packet.flags);
+                return Ok(Some((Choice { service, slot: flow.real, real }, first)));
+            }
+            is_orphan = true;
+        }
+        let synced = state.synced().and_then(|synced| synced.find(lookup.hash, &lookup.key));
+        if let Some(flow) = synced.filter(|flow| !flow.is_expired(now)) {
+            if let Some(real) = holder(service, flow.real, flow.epoch) {
+                self.stats.flows_synced.add(1);
+                // It was past its first packets there, and no flood's: it need not prove that again.
+                let next = flow.state.next(packet.protocol, packet.flags);
+                return Ok(Some((Choice { service, slot: flow.real, real }, next)));
             }
             is_orphan = true;
         }
@@ -188,7 +200,8 @@ impl Director {
             }
             None => (self.scheduled(state, service, packet, lookup.hash, now)?, former),
         };
-        if !self.remember(state, &choice, packet, lookup, former, now) {
+        let first = FlowState::first(packet.protocol, packet.flags);
+        if !self.remember(state, &choice, first, lookup, former, now) {
             // Its next packets will be asked for anew: one answer for all of them, whatever the turn and the load.
             let question = question(state, service, packet, lookup.hash, now);
             let scheduler = service.scheduler();
@@ -230,18 +243,17 @@ impl Director {
         })
     }
 
-    /// Whether there was room for the flow.
+    /// Remembers a flow in its first state. Returns whether there was room for it.
     fn remember(
         &mut self,
         state: &ForwardingState,
         choice: &Choice<'_>,
-        packet: &Packet,
+        first: FlowState,
         lookup: &Lookup,
         former: Option<(Position, Flow)>,
         now: Tick,
     ) -> bool {
         let Choice { service, slot, real } = *choice;
-        let first = FlowState::first(packet.protocol, packet.flags);
         let expires = now.after(service.options().timeouts.of(first));
         let flow = Flow { real: slot, epoch: real.epoch(), state: first, expires };
         if let Some((position, former)) = former {
@@ -349,8 +361,9 @@ pub(super) fn question(
     Question { hash, src, src_port, dst, now }
 }
 
-/// Whether a flow's real server is what the scheduler would say anyway: to forget it changes nothing.
-pub(super) fn is_dispensable(state: &ForwardingState, key: &FlowKey, flow: &Flow, now: Tick) -> bool {
+/// Whether a flow's real server is what the scheduler would say anyway: to forget it changes nothing. Never of a
+/// template: the promise that it keeps outlives a change of the set.
+pub fn is_dispensable(state: &ForwardingState, key: &FlowKey, flow: &Flow, now: Tick) -> bool {
     let Some(service) = state.service(key.service) else { return true };
     if flow.state.is_template() {
         return false;

@@ -28,7 +28,7 @@ impl Director {
         now: Tick,
     ) -> Result<Choice<'s>, Refusal> {
         let lookup = self.template(state, service, packet, id, persistence);
-        let (choice, as_state) = match self.known(service, &lookup, now) {
+        let (choice, as_state) = match self.known(state, service, &lookup, now) {
             // It has come back.
             Some(choice) => (choice, FlowState::Template),
             // `question` asks for the client as a whole.
@@ -61,7 +61,7 @@ impl Director {
         let (tenant, state_before) = match self.memory.flows.find(lookup.slot, &lookup.key) {
             Some((_, template)) => ((template.real, template.epoch), template.state),
             // The flow was another worker's, and so is the template.
-            None => match self.known(service, &lookup, now) {
+            None => match self.known(state, service, &lookup, now) {
                 Some(choice) => ((choice.slot, choice.real.epoch()), FlowState::TemplateNew),
                 None => return,
             },
@@ -76,14 +76,24 @@ impl Director {
         self.write_template(state, &choice, &lookup, state_now, lasts, now);
     }
 
-    /// What the templates say.
-    fn known<'s>(&self, service: &'s Service, lookup: &Lookup, now: Tick) -> Option<Choice<'s>> {
+    /// What the templates say: this director's, and then another's.
+    fn known<'s>(
+        &self,
+        state: &ForwardingState,
+        service: &'s Service,
+        lookup: &Lookup,
+        now: Tick,
+    ) -> Option<Choice<'s>> {
         let own = || self.memory.flows.find(lookup.slot, &lookup.key).map(|(_, flow)| flow);
         let (before, after) = self.memory.other_flows.split_at_checked(self.worker)?;
         let of = |readers: &[FlowReader]| {
             readers.iter().find_map(|reader| usable(service, reader.find(lookup.hash, &lookup.key), now))
         };
-        of(before).or_else(|| usable(service, own(), now)).or_else(|| of(after))
+        let synced = || state.synced().and_then(|synced| synced.find(lookup.hash, &lookup.key));
+        of(before)
+            .or_else(|| usable(service, own(), now))
+            .or_else(|| of(after))
+            .or_else(|| usable(service, synced(), now))
     }
 
     fn write_template(

@@ -69,7 +69,8 @@ impl Director {
     ) -> Result<Choice<'s>, Refusal> {
         let Lookup { hash, key, slot } = *lookup;
         let own = self.memory.flows.find(slot, &key).map(|(_, flow)| flow);
-        let others = self.memory.other_flows.iter().filter_map(|other| other.find(hash, &key));
+        let others = self.memory.other_flows.iter().chain(state.synced());
+        let others = others.filter_map(|other| other.find(hash, &key));
         if let Some(flow) = own.into_iter().chain(others).find(|flow| !flow.is_expired(now)) {
             return self.go(state, candidate, key.service, flow.real, flow.epoch);
         }

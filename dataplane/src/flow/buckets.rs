@@ -247,12 +247,22 @@ impl<const KEY: usize> Buckets<KEY> {
 
     /// Keys and meta words of all entries while this walks, for whoever reads beside the writer.
     pub fn iter(&self) -> impl Iterator<Item = ([u64; KEY], u64)> + '_ {
-        self.pages.iter().flatten().filter_map(|entry| {
-            self.undisturbed(|| {
-                // Acquire: pairs with Release in `write`.
-                let meta = entry.meta.load(Ordering::Acquire);
-                (meta != 0).then(|| (entry.key(), meta))
-            })
+        let places = (0..self.len()).flat_map(|bucket| (0..WAYS).map(move |way| Place::new(bucket, way)));
+        places.filter_map(|place| self.look(place))
+    }
+
+    /// The key and the meta word of an entry that is not free, for whoever reads beside the writer.
+    #[inline]
+    pub fn look(&self, place: Place) -> Option<([u64; KEY], u64)> {
+        let entry = self.at(place);
+        // Most are free: `writes`, which the writer needs, is not asked for about them.
+        if entry.meta.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.undisturbed(|| {
+            // Acquire: pairs with Release in `write`.
+            let meta = entry.meta.load(Ordering::Acquire);
+            (meta != 0).then(|| (entry.key(), meta))
         })
     }
 

@@ -19,6 +19,7 @@
 //!
 //! *Invariants*: those of `buckets`; `held` is the number of entries of a service, their sum is `len`.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::clock::Tick;
@@ -270,6 +271,12 @@ impl FlowTable {
     }
 }
 
+impl fmt::Debug for FlowReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlowReader").field("capacity", &self.capacity()).finish_non_exhaustive()
+    }
+}
+
 impl FlowReader {
     /// Looks a flow up by its hash.
     #[inline]
@@ -285,6 +292,27 @@ impl FlowReader {
     /// Every flow remembered while this walks, IPv4 first; of those that come or go meanwhile, some.
     pub fn iter(&self) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
         self.ipv4.iter().filter_map(unpack).chain(self.ipv6.iter().filter_map(unpack))
+    }
+
+    /// A part of that walk: the flows of at most `buckets` buckets from number `from` on, each with its entry, a number
+    /// below `WAYS * buckets()` that is its own for as long as it is remembered.
+    pub fn walk(&self, from: usize, buckets: usize) -> impl Iterator<Item = (usize, FlowKey, Flow)> + '_ {
+        let ipv4 = self.ipv4.len();
+        let to = from.saturating_add(buckets).min(self.buckets());
+        (from..to).flat_map(move |bucket| {
+            (0..WAYS).filter_map(move |way| {
+                let found = match bucket.checked_sub(ipv4) {
+                    None => self.ipv4.look(Place::new(bucket, way)).and_then(unpack),
+                    Some(bucket) => self.ipv6.look(Place::new(bucket, way)).and_then(unpack),
+                };
+                found.map(|(key, flow)| (bucket * WAYS + way, key, flow))
+            })
+        })
+    }
+
+    /// Number of buckets of both families: what `walk` has to look at to see every flow once.
+    pub fn buckets(&self) -> usize {
+        self.ipv4.len() + self.ipv6.len()
     }
 
     /// Flows the table has room for.

@@ -142,7 +142,15 @@ impl<'a> Builder<'a> {
             });
         }
         let vips = services.iter().filter(|s| s.is_live()).map(|service| service.key.address).collect();
-        Ok(ForwardingState { generation, hash_key: self.previous.hash_key, services, index, ranges, vips })
+        Ok(ForwardingState {
+            generation,
+            hash_key: self.previous.hash_key,
+            services,
+            index,
+            ranges,
+            vips,
+            synced: None,
+        })
     }
 
     /// The tombstone of a service; a specification that wants it brings it back to life.

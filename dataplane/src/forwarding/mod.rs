@@ -10,6 +10,8 @@ pub mod service;
 
 use hashbrown::{HashMap, HashSet, HashTable};
 
+use crate::flow::{FlowKey, FlowReader};
+
 pub use builder::{BuildError, Builder, RealSpec, ServiceSpec};
 pub use real::{Path, Real, RealState, Thresholds};
 pub use service::{NoReal, OnFailure, Options, Persistence, Ports, Service, ServiceKey};
@@ -31,6 +33,8 @@ pub struct ForwardingState {
     ranges: HashMap<(Address, Protocol), Vec<ServiceId>>,
     /// The VIPs of the live services.
     vips: HashSet<Address>,
+    /// What other directors told of their flows.
+    synced: Option<FlowReader>,
 }
 
 impl ForwardingState {
@@ -43,7 +47,20 @@ impl ForwardingState {
             index: HashTable::new(),
             ranges: HashMap::new(),
             vips: HashSet::new(),
+            synced: None,
         }
+    }
+
+    /// The same state for workers that may read `synced`: flows of other directors, by the ids of this state.
+    #[must_use]
+    pub fn with_synced(self, synced: Option<FlowReader>) -> Self {
+        ForwardingState { synced, ..self }
+    }
+
+    /// Flows of other directors; none: nobody tells of any.
+    #[inline(always)]
+    pub fn synced(&self) -> Option<&FlowReader> {
+        self.synced.as_ref()
     }
 
     /// Number of this state; each is one more than the state it was built after.
@@ -94,6 +111,13 @@ impl ForwardingState {
     /// Whether `address` is the VIP of a live service.
     pub fn is_vip(&self, address: Address) -> bool {
         self.vips.contains(&address)
+    }
+
+    /// The hash by which a table has this flow or template (whose client is masked already); none if its service was
+    /// never there.
+    pub fn flow_hash(&self, key: &FlowKey) -> Option<u64> {
+        let ServiceKey { address, protocol, .. } = *self.service(key.service)?.key();
+        Some(self.hash_key.flow(key.client, address, key.client_port, key.dst_port, protocol as u8))
     }
 
     /// The service with this id, live or gone; none if the id was never given.

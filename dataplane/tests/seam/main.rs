@@ -30,6 +30,7 @@ mod shares;
 mod source;
 mod stickiness;
 mod strict;
+mod synced;
 mod table;
 mod thresholds;
 mod timeouts;

@@ -14,6 +14,7 @@ pub mod memory;
 pub mod pcap;
 pub mod rig;
 pub mod services;
+pub mod sync;
 pub mod table;
 pub mod vrrp;
 pub mod wire;
@@ -31,6 +32,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("fragments", fragments::run),
     ("keepalived", keepalived::run),
     ("pcap", pcap::run),
+    ("sync", sync::run),
     ("table", table::run),
     ("vrrp", vrrp::run),
 ];
