@@ -19,6 +19,7 @@ use crate::admin::protocol::What;
 use crate::compile::{Inputs, Standing, compiled_key, handshakes};
 use crate::health::Status;
 use crate::model::{Model, OnFailure, Ports, RealServer, VipCheck, VirtualService, Vlan, ports as spelled};
+use crate::sync;
 use crate::vrrp::view::View;
 
 /// Most flows in one answer: it is made on the control thread, which has other things to do.
@@ -34,6 +35,8 @@ pub struct Facts<'a> {
     pub worst_lateness: Duration,
     /// Virtual routers.
     pub vrrp: &'a View,
+    /// What directors tell each other of flows, if they do.
+    pub sync: Option<sync::View>,
     /// Whether the start is over.
     pub is_ready: bool,
 }
@@ -381,6 +384,7 @@ impl Facts<'_> {
         if let Value::Object(seen) = json!(self.vrrp) {
             view.as_object_mut().expect("the header is one").extend(seen);
         }
+        view["sync"] = json!(self.sync);
         view
     }
 

@@ -145,6 +145,17 @@ fn troubles(view: &Value) -> String {
             );
         }
     }
+    let sync = &view["sync"];
+    if sync.is_object() {
+        text += &format!(
+            "\nflows: {} told, {} heard, {} held for others, {} directors heard ({})\n",
+            sync["flows_told"],
+            sync["flows_heard"],
+            sync["flows_held"],
+            rows(&sync["peers"]).len(),
+            self::text(&sync["snapshot"], "snapshot"),
+        );
+    }
     let late = &view["lateness"];
     if late["count"].as_u64().unwrap_or_default() > 0 {
         text += &format!(

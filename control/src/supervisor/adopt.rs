@@ -28,6 +28,7 @@ impl Supervisor {
             let stays = |vip: &Vip| wanted.contains(vip);
             self.claim(&held.into_iter().map(|(vip, _)| vip).filter(stays).collect::<Vec<_>>()).await?;
         }
+        self.set_sync().map_err(|fault| Error::Config(std::iter::once(*fault).collect()))?;
         self.make_current()?;
         self.claim(&wanted).await?;
         self.set_vrrp();

@@ -8,6 +8,7 @@
 
 mod adopt;
 mod publish;
+mod sync;
 mod vrrp;
 
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use shunt_dataplane::packet::MacAddress;
 use shunt_dataplane::plane::Dataplane;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::address::{self, Vip, VipOwner};
 use crate::admin::protocol::{Answer, Request};
@@ -41,6 +42,7 @@ use crate::quorum::Quorums;
 use crate::setup::{describe, setup};
 use crate::slow_start::SlowStart;
 use crate::survey::{Survey, SurveyError, survey};
+use crate::sync::FlowSyncer;
 use crate::vrrp::thread::VrrpThread;
 use crate::vrrp::track::{self, Trackers};
 use vrrp::Pulse;
@@ -81,6 +83,8 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     let mut server = Server::bind(&options.socket)?;
     let (mut supervisor, mut events) = Supervisor::start(options.clone(), loaded).await?;
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+    let mut talk = tokio::time::interval(crate::sync::TICK);
+    talk.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ready_by = Some(Instant::now() + READY_WITHIN);
     let result = loop {
         if ready_by.is_some_and(|by| supervisor.is_settled() || Instant::now() >= by) {
@@ -114,6 +118,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                     break Err(error);
                 }
             }
+            _ = talk.tick(), if supervisor.sync.is_some() => supervisor.tick_sync(),
             _ = terminate.recv() => break Ok("SIGTERM"),
             _ = interrupt.recv() => break Ok("SIGINT"),
         }
@@ -152,6 +157,7 @@ struct Supervisor {
     /// What the thread was last told of that.
     tracked: Option<track::Results>,
     pulse: Pulse,
+    sync: Option<FlowSyncer>,
     is_ready: bool,
 }
 
@@ -201,6 +207,7 @@ impl Supervisor {
             trackers,
             tracked: None,
             pulse: Pulse::default(),
+            sync: None,
             is_ready: false,
         };
         if let Err(error) = supervisor.adopt().await {
@@ -221,7 +228,10 @@ impl Supervisor {
 
     async fn handle(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Link(event) => return self.link_changed(event),
+            Event::Link(event) => {
+                self.follow_link_of_sync();
+                return self.link_changed(event);
+            }
             Event::Address(address::Event::Removed(vip)) => {
                 let name = self.name_of(vip.index);
                 tracing::warn!("{} was removed from {name} by somebody: added again", vip.address);
@@ -312,6 +322,7 @@ impl Supervisor {
                         is_ready: self.is_ready,
                         worst_lateness: self.checks.worst_lateness(),
                         vrrp: &self.vrrp.view(),
+                        sync: self.sync.as_ref().map(|sync| sync.view(std::time::Instant::now())),
                     },
                 ))
             }
