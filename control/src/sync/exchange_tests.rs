@@ -419,16 +419,38 @@ fn all_is_told_in_time_however_low_the_rate() {
     let mut net = Net::new(2, 10);
     net.publish(&specs);
     net.run(500);
-    for n in 0..20 {
+    for n in 0..200 {
         net.flow(0, &web(), n, real(1), FlowState::Established, 900);
     }
-    net.run(5000);
+    net.run(20_000);
     // Its own flows, and then those that it was told of.
-    for (n, run) in [(1, 1), (0, 1)] {
-        net.restart(n, run, &specs);
-        net.run(20_000);
-        assert!((0..20).all(|client| net.told(n, &web(), client).is_some()), "{n}");
+    for n in [1, 0] {
+        net.restart(n, 1, &specs);
+        net.run(40_000);
+        assert!((0..200).all(|client| net.told(n, &web(), client).is_some()), "{n}");
+        assert!(!net.nodes[1 - n].exchange.is_telling_all());
     }
+}
+
+#[test]
+fn what_a_director_says_itself_counts_for_more_than_what_another_heard_of_it() {
+    let specs = [spec(web(), Policy::Rr, &[1, 2])];
+    let mut net = Net::new(4, 20_000);
+    net.publish(&specs);
+    net.run(1000);
+    net.flow(0, &web(), 1, real(1), FlowState::Established, 900);
+    net.run(1000);
+    // The second director does not hear of what has changed, and tells what it knows when it is asked.
+    let mut but_the_second = |from, to, _: &[u8]| usize::from((from, to) != (0, 1));
+    net.flow(0, &web(), 1, real(2), FlowState::Established, 900);
+    (0..20).for_each(|_| net.step(&mut but_the_second));
+    let before = net.nodes[1].exchange.counts().snapshots;
+    net.restart(3, 1, &specs);
+    (0..40).for_each(|_| net.step(&mut but_the_second));
+    assert_eq!(net.nodes[1].exchange.counts().snapshots, before + 1);
+    let told = [1, 2, 3].map(|node| net.told(node, &web(), 1).map(|told| told.0));
+    assert_eq!(told, [Some(real(1)), Some(real(2)), Some(real(2))]);
+    assert!(net.nodes[2].exchange.learned().known > 0);
 }
 
 #[test]
@@ -534,13 +556,15 @@ fn after_a_long_silence_between_them_all_is_asked_for_again() {
     net.publish(&[spec(web(), Policy::Rr, &[1])]);
     net.run(500);
     // More is said than can be said again.
-    for round in 0..1500 {
+    for round in 0..1150 {
         net.flow(0, &web(), round, real(1), FlowState::Established, 900);
         net.step(&mut |_, _, _| 0);
     }
     assert_eq!(net.told(1, &web(), 3), None);
-    net.run(30_000);
-    assert!((0..1500).all(|n| net.told(1, &web(), n).is_some()));
+    assert_eq!(net.nodes[1].exchange.peers().iter().count(), 1, "not forgotten yet");
+    net.run(5000);
+    assert!(net.nodes[1].exchange.counts().lost > 100);
+    assert!((0..1150).all(|n| net.told(1, &web(), n).is_some()));
 }
 
 proptest! {
