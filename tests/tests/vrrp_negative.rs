@@ -213,21 +213,16 @@ fn judge(kind: Kind, version: u8, cases: &[Case]) {
     };
 
     // Good ones until it has begun, and a while longer.
-    let begun = AtomicBool::new(false);
-    let peer = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !begun.load(Ordering::Relaxed) {
-                send(&good);
-                std::thread::sleep(PAUSE);
+    let peer = amid(
+        || send(&good),
+        || {
+            let peer = Peer::start(kind, &lab, 0, &config);
+            for n in 0..cases.len() {
+                peer.wait_for(0, &format!("({}) Entering BACKUP STATE", name(n)));
             }
-        });
-        let peer = Peer::start(kind, &lab, 0, &config);
-        for n in 0..cases.len() {
-            peer.wait_for(0, &format!("({}) Entering BACKUP STATE", name(n)));
-        }
-        begun.store(true, Ordering::Relaxed);
-        peer
-    });
+            peer
+        },
+    );
     let wire = Wire::tap(&lab);
     send(&good);
     let silent = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
@@ -302,6 +297,27 @@ fn judge(kind: Kind, version: u8, cases: &[Case]) {
     assert_eq!(shunt.show("vrrp")["unknown_vrid"], unknown);
 }
 
+/// Does `work` while `noise` is made again and again, however that ends.
+fn amid<T>(noise: impl Fn() + Sync, work: impl FnOnce() -> T) -> T {
+    struct Quiet<'a>(&'a AtomicBool);
+    impl Drop for Quiet<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                noise();
+                std::thread::sleep(PAUSE);
+            }
+        });
+        let _quiet = Quiet(&done);
+        work()
+    })
+}
+
 #[test]
 fn a_priority_of_zero_is_a_takeover_after_the_skew_alone_and_may_be_forged() {
     // Known and told: version 2's password protects nothing, and a replayed advert is as good as the first.
@@ -310,20 +326,15 @@ fn a_priority_of_zero_is_a_takeover_after_the_skew_alone_and_may_be_forged() {
         let other = lab.director(1);
         let socket = PacketSocket::open(lab.switch(), lab.director(0).port());
         let good = Advert::new(3, other.mac(), other.address(), 51, 200).of(&[shunt_tests::address::VIP]);
-        let begun = AtomicBool::new(false);
         let config = Instance { interval: 1.0, ..Instance::fast(OWN_PRIORITY) }.to_string();
-        let peer = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !begun.load(Ordering::Relaxed) {
-                    good.frames().iter().for_each(|frame| socket.send(frame));
-                    std::thread::sleep(PAUSE);
-                }
-            });
-            let peer = Peer::start(kind, &lab, 0, &config);
-            peer.wait_for(0, "(VI_1) Entering BACKUP STATE");
-            begun.store(true, Ordering::Relaxed);
-            peer
-        });
+        let peer = amid(
+            || good.frames().iter().for_each(|frame| socket.send(frame)),
+            || {
+                let peer = Peer::start(kind, &lab, 0, &config);
+                peer.wait_for(0, "(VI_1) Entering BACKUP STATE");
+                peer
+            },
+        );
         let wire = Wire::tap(&lab);
         good.frames().iter().for_each(|frame| socket.send(frame));
         let stop = Advert { priority: 0, ..good.clone() };

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    ArpPacket, ArpRepr, EthernetFrame, EthernetProtocol, Icmpv6Packet, Icmpv6Repr, IpProtocol, Ipv6Packet, NdiscRepr,
+    ArpPacket, ArpRepr, EthernetFrame, EthernetProtocol, Icmpv6Packet, Icmpv6Repr, IpProtocol, Ipv6Packet,
+    NdiscRepr,
 };
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
@@ -90,7 +91,9 @@ impl Claims {
                 }
             }
         }
-        let is_wanted = |index: &u32, address: &IpAddr| wanted.get(index).is_some_and(|addresses| addresses.contains(address));
+        let is_wanted = |index: &u32, address: &IpAddr| {
+            wanted.get(index).is_some_and(|addresses| addresses.contains(address))
+        };
         self.told.retain(|(index, address), _| is_wanted(index, address));
         (self.watched, self.own) = (wanted, own);
         refused
@@ -159,7 +162,8 @@ fn read(frame: &[u8]) -> Option<(IpAddr, [u8; 6])> {
     match frame.ethertype() {
         EthernetProtocol::Arp => {
             let arp = ArpRepr::parse(&ArpPacket::new_checked(frame.payload()).ok()?).ok()?;
-            let ArpRepr::EthernetIpv4 { source_hardware_addr: mac, source_protocol_addr: address, .. } = arp else {
+            let ArpRepr::EthernetIpv4 { source_hardware_addr: mac, source_protocol_addr: address, .. } = arp
+            else {
                 return None;
             };
             Some((address.into(), mac.0))

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, Icmpv6Packet,
-    Icmpv6Repr, IpProtocol, Ipv6Packet, Ipv6Repr, NdiscNeighborFlags, NdiscRepr,
+    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr,
+    Icmpv6Packet, Icmpv6Repr, IpProtocol, Ipv6Packet, Ipv6Repr, NdiscNeighborFlags, NdiscRepr,
 };
 
 const ETHERNET_HEADER: usize = 14;
@@ -40,7 +40,8 @@ pub(super) fn advertisement(mac: [u8; 6], address: Ipv6Addr, router: bool) -> Ve
         // Proof that no router was on the way.
         hop_limit: 255,
     };
-    let mut frame = ethernet(everybody_mac, mac, EthernetProtocol::Ipv6, header.buffer_len() + message.buffer_len());
+    let mut frame =
+        ethernet(everybody_mac, mac, EthernetProtocol::Ipv6, header.buffer_len() + message.buffer_len());
     let mut packet = Ipv6Packet::new_unchecked(&mut frame[ETHERNET_HEADER..]);
     header.emit(&mut packet);
     let mut icmp = Icmpv6Packet::new_unchecked(packet.payload_mut());
@@ -83,7 +84,8 @@ mod tests {
 
     #[test]
     fn gratuitous_arp_is_byte_for_byte_as_keepalived_sends_it() {
-        let golden = "ffffffffffff 020000000001 0806 0001 0800 06 04 0001 020000000001 0a000005 ffffffffffff 0a000005";
+        let golden =
+            "ffffffffffff 020000000001 0806 0001 0800 06 04 0001 020000000001 0a000005 ffffffffffff 0a000005";
         let address = Ipv4Addr::new(10, 0, 0, 5);
         assert_eq!(request(MAC, address), bytes(golden));
         assert_eq!(reply(MAC, address), bytes(&golden.replace("04 0001", "04 0002")));

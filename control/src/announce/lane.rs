@@ -141,7 +141,8 @@ impl Lane {
             self.ready = now + self.gap;
             return frame;
         }
-        let mut wave = self.waves.pop_front().unwrap_or_else(|| unreachable!("a lane without frames has a wave"));
+        let mut wave =
+            self.waves.pop_front().unwrap_or_else(|| unreachable!("a lane without frames has a wave"));
         // From now on: a caller who comes late gets no frames closer together for it.
         self.gap = wave.gap;
         self.ready = now + self.gap;
@@ -172,7 +173,8 @@ impl Wave {
     }
 
     fn is_about_the_same(&self, other: &Wave) -> bool {
-        let same = |a: &Announcement, b: &Announcement| a.about == b.about && a.frames.len() == b.frames.len();
+        let same =
+            |a: &Announcement, b: &Announcement| a.about == b.about && a.frames.len() == b.frames.len();
         self.announcements.len() == other.announcements.len()
             && self.announcements.iter().zip(&other.announcements).all(|(a, b)| same(a, b))
     }

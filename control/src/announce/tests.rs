@@ -81,12 +81,7 @@ fn the_first_announcement_of_each_address_is_said_and_the_others_are_for_who_deb
 #[test]
 fn both_forms_are_a_request_and_then_a_reply() {
     let (mut announcer, now) = (Announcer::new(), Instant::now());
-    announcer.announce(
-        now,
-        1,
-        targets(1),
-        &Plan { first: 2, again: None, form: GarpForm::Both, ..full() },
-    );
+    announcer.announce(now, 1, targets(1), &Plan { first: 2, again: None, form: GarpForm::Both, ..full() });
     let sent = run(&mut announcer, now, Duration::ZERO);
     let operations: Vec<u8> = sent.iter().map(|(_, frame)| frame.bytes[21]).collect();
     assert_eq!(operations, [1, 2, 1, 2]);
@@ -106,8 +101,12 @@ fn refreshes_go_on_by_their_own_clock_and_a_late_caller_is_not_paid_back() {
 
 #[test]
 fn a_lower_burst_takes_no_refresh_and_no_second_wave_away() {
-    let announce =
-        Announce { refresh: 60_000 * MS, lower_repeat: 2, lower_delay: Duration::ZERO, ..Announce::default() };
+    let announce = Announce {
+        refresh: 60_000 * MS,
+        lower_repeat: 2,
+        lower_delay: Duration::ZERO,
+        ..Announce::default()
+    };
     let (mut announcer, now) = (Announcer::new(), Instant::now());
     announcer.announce(now, 1, targets(1), &Plan::of(&announce, Burst::Full));
     let mut sent = run(&mut announcer, now, 999 * MS);
@@ -175,7 +174,10 @@ fn a_frame_that_was_refused_is_first_a_little_later_and_not_for_ever() {
     let mut attempts = 0;
     while !due.is_empty() {
         attempts += 1;
-        assert_eq!(addresses(&due.iter().map(|f| (MS, f.clone())).collect::<Vec<_>>()), ["10.0.0.0", "10.0.0.1"]);
+        assert_eq!(
+            addresses(&due.iter().map(|f| (MS, f.clone())).collect::<Vec<_>>()),
+            ["10.0.0.0", "10.0.0.1"]
+        );
         for frame in due {
             announcer.refused(now, frame);
         }
@@ -222,8 +224,11 @@ enum Deed {
 
 fn deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
-        (0..3u64, 1..5u32, 0..6u32)
-            .prop_map(|(key, addresses, rounds)| Deed::Announce { key, addresses, rounds }),
+        (0..3u64, 1..5u32, 0..6u32).prop_map(|(key, addresses, rounds)| Deed::Announce {
+            key,
+            addresses,
+            rounds
+        }),
         (0..3u64).prop_map(|key| Deed::Hush { key }),
         (1..8000u32).prop_map(|ms| Deed::Wait { ms }),
     ]

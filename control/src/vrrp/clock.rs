@@ -24,7 +24,8 @@ struct Timer(TimerFd);
 impl Clock {
     /// Must be called on a tokio runtime.
     pub(super) fn new() -> io::Result<Clock> {
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        let timer =
+            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         // SAFETY: the timer owns its descriptor, which stays open and the same until the timer is dropped, and the
         // `AsyncFd` owns the timer until then.
         let timer = unsafe { AsyncFd::register_with_interest(Timer(timer), Interest::READABLE)? };

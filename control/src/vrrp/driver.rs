@@ -124,7 +124,11 @@ impl Driver {
     }
 
     /// Runs until it is told to stop, or nobody is there any more who could tell it.
-    pub(super) async fn run(mut self, mut commands: Commands, mut reports: UnboundedReceiver<Report>) -> io::Result<()> {
+    pub(super) async fn run(
+        mut self,
+        mut commands: Commands,
+        mut reports: UnboundedReceiver<Report>,
+    ) -> io::Result<()> {
         let mut clock = Clock::new()?;
         loop {
             self.tick(Instant::now());
@@ -238,7 +242,9 @@ impl Driver {
     fn not_active(&self) -> Vec<(String, Vec<Place>)> {
         let routers = self.vrrp.routers.iter().enumerate();
         routers
-            .filter(|(n, router)| router.priority < 255 && self.routers.status(RouterId(*n)).state != State::Active)
+            .filter(|(n, router)| {
+                router.priority < 255 && self.routers.status(RouterId(*n)).state != State::Active
+            })
             .map(|(_, router)| (router.name.clone(), seat::places(router)))
             .collect()
     }
@@ -284,11 +290,15 @@ impl Driver {
             events.iter().any(|event| {
                 event.link.name == name
                     && event.link.usable()
-                    && matches!(event.change, link::Change::Up | link::Change::Appeared | link::Change::Mac { .. })
+                    && matches!(
+                        event.change,
+                        link::Change::Up | link::Change::Appeared | link::Change::Mac { .. }
+                    )
             })
         };
         for (n, router) in Arc::clone(&self.vrrp).routers.iter().enumerate() {
-            let touched = back(&router.interface) || seat::places(router).iter().any(|place| back(&place.interface));
+            let touched =
+                back(&router.interface) || seat::places(router).iter().any(|place| back(&place.interface));
             if touched && self.routers.status(RouterId(n)).state == State::Active {
                 self.hold(RouterId(n));
                 self.step(Input::Announce { router: Some(RouterId(n)) });
@@ -394,7 +404,8 @@ impl Driver {
 async fn readable(wires: &BTreeMap<(String, bool), Wire>) {
     poll_fn(|context| {
         // All are asked, so that each wakes us.
-        let ready = wires.values().filter(|wire| wire.port().hears && wire.poll_readable(context).is_ready()).count();
+        let ready =
+            wires.values().filter(|wire| wire.port().hears && wire.poll_readable(context).is_ready()).count();
         if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;

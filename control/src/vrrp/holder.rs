@@ -161,7 +161,9 @@ struct Work {
 }
 
 impl Work {
-    async fn begin(reports: UnboundedSender<Report>) -> Result<(Work, UnboundedReceiver<link::Event>), Error> {
+    async fn begin(
+        reports: UnboundedSender<Report>,
+    ) -> Result<(Work, UnboundedReceiver<link::Event>), Error> {
         let netlink = Netlink::open().map_err(|source| failed("open a netlink socket", source))?;
         let (events, link_events) = unbounded_channel();
         let links = LinkWatch::start(&netlink, events).await?;
@@ -183,7 +185,11 @@ impl Work {
         Ok((work, link_events))
     }
 
-    async fn run(mut self, mut requests: UnboundedReceiver<Request>, mut links: UnboundedReceiver<link::Event>) {
+    async fn run(
+        mut self,
+        mut requests: UnboundedReceiver<Request>,
+        mut links: UnboundedReceiver<link::Event>,
+    ) {
         loop {
             tokio::select! {
                 biased;
@@ -261,7 +267,9 @@ impl Work {
         // Afresh: what was added a moment ago is there, whether its notification was read or not.
         let there = match addresses(&self.netlink).await {
             Ok(there) => there,
-            Err(error) => return tracing::warn!(%error, "cannot see whether virtual addresses are there already"),
+            Err(error) => {
+                return tracing::warn!(%error, "cannot see whether virtual addresses are there already");
+            }
         };
         let mut of: BTreeMap<(u32, IpAddr), Vec<Address>> = BTreeMap::new();
         for address in there {
@@ -306,7 +314,8 @@ impl Work {
             .flat_map(seat::places)
             .filter_map(|place| Some(self.links.named(&place.interface)?.index))
             .collect();
-        let left: Vec<Placed> = self.table.marked().filter(|placed| interfaces.contains(&placed.index)).collect();
+        let left: Vec<Placed> =
+            self.table.marked().filter(|placed| interfaces.contains(&placed.index)).collect();
         for placed in &left {
             tracing::info!("{} was left by a shunt that was killed; removing it", placed.place.address);
         }
@@ -327,10 +336,10 @@ impl Work {
                     if !is_up(&self.links, placed.0) {
                         continue;
                     }
-                    let holds = |held: &[Placed]| {
-                        held.iter().any(|held| (held.index, held.place.address) == placed)
-                    };
-                    let losers = self.held.iter().filter(|(_, held)| holds(held)).map(|(router, _)| router.clone());
+                    let holds =
+                        |held: &[Placed]| held.iter().any(|held| (held.index, held.place.address) == placed);
+                    let losers =
+                        self.held.iter().filter(|(_, held)| holds(held)).map(|(router, _)| router.clone());
                     for router in losers {
                         let _ = self.reports.send(Report::Lost { router, address: placed.1 });
                     }
@@ -386,7 +395,10 @@ impl Work {
                 }
                 Err(error) => self.tell(
                     about,
-                    format!("({}) no virtual MAC on {}: {error}; trying again", router.name, router.interface),
+                    format!(
+                        "({}) no virtual MAC on {}: {error}; trying again",
+                        router.name, router.interface
+                    ),
                 ),
             }
         }
@@ -423,7 +435,10 @@ impl Work {
 /// Whether the administrator's switch of an interface is on at this moment: addresses of IPv6 go before a notification
 /// says that it is not.
 fn is_up(links: &LinkWatch, index: u32) -> bool {
-    links.view().get(&index).is_some_and(|link| flags(&link.name).is_ok_and(|flags| flags & libc::IFF_UP != 0))
+    links
+        .view()
+        .get(&index)
+        .is_some_and(|link| flags(&link.name).is_ok_and(|flags| flags & libc::IFF_UP != 0))
 }
 
 fn flags(interface: &str) -> io::Result<i32> {

@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn every_value_is_in_the_bucket_that_ends_at_or_just_above_it() {
-        let values = (0..100_000).chain((0..64).flat_map(|bit| [(1u64 << bit) - 1, 1 << bit])).chain([u64::MAX]);
+        let values =
+            (0..100_000).chain((0..64).flat_map(|bit| [(1u64 << bit) - 1, 1 << bit])).chain([u64::MAX]);
         for value in values {
             let upper = upper(bucket(value));
             assert!(upper >= value && upper - value <= value / 16, "{value} {upper}");

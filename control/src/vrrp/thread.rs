@@ -141,7 +141,9 @@ impl VrrpThread {
                 Ok(Ok(())) => {}
                 Ok(Err(source)) => match begun.send(Err(failed(source))) {
                     // Nobody waits for the beginning any more.
-                    Err(std::sync::mpsc::SendError(Err(error))) => drop(events.send(died(&error.to_string()).into())),
+                    Err(std::sync::mpsc::SendError(Err(error))) => {
+                        drop(events.send(died(&error.to_string()).into()))
+                    }
                     _ => {}
                 },
                 Err(panic) => drop(events.send(died(&words(&*panic)).into())),

@@ -66,8 +66,9 @@ impl Driver {
                 Action::Hush { router } => {
                     let key = self.own[router.0].key;
                     self.announcer.hush(key);
-                    self.deferred
-                        .retain(|waiting| waiting.key != key || !matches!(waiting.what, Deferred::Announce { .. }));
+                    self.deferred.retain(|waiting| {
+                        waiting.key != key || !matches!(waiting.what, Deferred::Announce { .. })
+                    });
                 }
                 Action::Changed { router, from, to, cause } => {
                     self.changed = true;
@@ -75,8 +76,10 @@ impl Driver {
                     let (ticket, key) = (self.own[router.0].ticket, self.own[router.0].key);
                     self.tell_of_vmac(router, from, to);
                     let name = self.router(router).name.clone();
-                    let priority =
-                        self.own[router.0].standing.as_ref().map_or(self.router(router).priority, |standing| standing.priority);
+                    let priority = self.own[router.0]
+                        .standing
+                        .as_ref()
+                        .map_or(self.router(router).priority, |standing| standing.priority);
                     let event = Event::Changed { router: name, from, to, cause, priority };
                     self.defer(ticket, key, Deferred::Tell(event));
                 }
@@ -85,10 +88,18 @@ impl Driver {
                     self.defer(self.ticket, 0, Deferred::Tell(event));
                 }
                 Action::PriorityChanged { router, from, to } => {
-                    (self.tell)(Event::PriorityChanged { router: self.router(router).name.clone(), from, to });
+                    (self.tell)(Event::PriorityChanged {
+                        router: self.router(router).name.clone(),
+                        from,
+                        to,
+                    });
                 }
                 Action::LowerHeard { router, source, priority } => {
-                    (self.tell)(Event::LowerHeard { router: self.router(router).name.clone(), source, priority });
+                    (self.tell)(Event::LowerHeard {
+                        router: self.router(router).name.clone(),
+                        source,
+                        priority,
+                    });
                 }
                 Action::Say { level, text } => say(level, &text),
             }
@@ -195,7 +206,8 @@ impl Driver {
             })
             .collect();
         let mut plan = Plan::of(&router.announce, burst);
-        plan.router_flag = targets.iter().any(|target| target.address.is_ipv6() && forwards(&target.interface_name));
+        plan.router_flag =
+            targets.iter().any(|target| target.address.is_ipv6() && forwards(&target.interface_name));
         if plan.first > 0 {
             for target in &targets {
                 tracing::info!("{}", burst_sentence(&router.name, target));

@@ -80,11 +80,13 @@ impl Driver {
                 rivals: status.rivals,
             },
             rejected: rejected.map(|(reason, count)| (reason.name(), count)).collect(),
-            last_rejected: counts.last_rejected.as_ref().map(|(when, source, reason, sentence)| RejectedView {
-                source: *source,
-                reason: reason.name(),
-                sentence: sentence.clone(),
-                seconds_ago: ago(*when),
+            last_rejected: counts.last_rejected.as_ref().map(|(when, source, reason, sentence)| {
+                RejectedView {
+                    source: *source,
+                    reason: reason.name(),
+                    sentence: sentence.clone(),
+                    seconds_ago: ago(*when),
+                }
             }),
             rival: status.rival.as_ref().map(|rival| RivalView {
                 source: rival.source,

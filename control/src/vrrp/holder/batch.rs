@@ -30,7 +30,10 @@ pub(super) struct Placed {
 pub(super) async fn add<'a>(netlink: &Netlink, wanted: &'a [Placed]) -> Vec<(&'a Placed, Error)> {
     all(wanted, |placed| async move {
         let call = || placed.call("RTM_NEWADDR", "add");
-        match netlink.change(RouteNetlinkMessage::NewAddress(placed.addition()), NLM_F_CREATE | NLM_F_EXCL, call).await {
+        match netlink
+            .change(RouteNetlinkMessage::NewAddress(placed.addition()), NLM_F_CREATE | NLM_F_EXCL, call)
+            .await
+        {
             Err(error) if error.errno() == Some(libc::EEXIST) => Ok(()),
             result => result,
         }
@@ -41,7 +44,9 @@ pub(super) async fn add<'a>(netlink: &Netlink, wanted: &'a [Placed]) -> Vec<(&'a
 /// Removes all. What failed, and why.
 pub(super) async fn remove<'a>(netlink: &Netlink, unwanted: &'a [Placed]) -> Vec<(&'a Placed, Error)> {
     all(unwanted, |placed| {
-        netlink.change(RouteNetlinkMessage::DelAddress(placed.message()), 0, || placed.call("RTM_DELADDR", "del"))
+        netlink.change(RouteNetlinkMessage::DelAddress(placed.message()), 0, || {
+            placed.call("RTM_DELADDR", "del")
+        })
     })
     .await
 }
@@ -113,7 +118,8 @@ impl Placed {
             // connection of its own.
             message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
             let mut lifetime = CacheInfo::default();
-            (lifetime.ifa_preferred, lifetime.ifa_valid) = (if place.prefix_len == 128 { 0 } else { u32::MAX }, u32::MAX);
+            (lifetime.ifa_preferred, lifetime.ifa_valid) =
+                (if place.prefix_len == 128 { 0 } else { u32::MAX }, u32::MAX);
             message.attributes.push(AddressAttribute::CacheInfo(lifetime));
         }
         message

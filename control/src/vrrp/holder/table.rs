@@ -61,7 +61,10 @@ impl Table {
 
     /// Those with the mark of virtual addresses, as they were when notifications were last read.
     pub(super) fn marked(&self) -> impl Iterator<Item = Placed> {
-        self.there.values().filter(|entry| entry.marked).map(|entry| Placed::found(&entry.address, "its interface"))
+        self.there
+            .values()
+            .filter(|entry| entry.marked)
+            .map(|entry| Placed::found(&entry.address, "its interface"))
     }
 
     /// These are held from now on, and no others. Told before they are added, or removed.
@@ -149,9 +152,7 @@ async fn dump(netlink: &Netlink) -> Result<BTreeMap<Key, Entry>, Error> {
 
 fn parse(message: &AddressMessage) -> Option<(Key, Entry)> {
     let address = Address::parse(message)?;
-    let mark = |attribute: &AddressAttribute| {
-        matches!(attribute, AddressAttribute::Protocol(protocol) if u8::from(*protocol) == MARK)
-    };
+    let mark = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Protocol(protocol) if u8::from(*protocol) == MARK);
     let marked = message.attributes.iter().any(mark);
     Some(((address.index, address.address, address.prefix_len), Entry { address, marked }))
 }

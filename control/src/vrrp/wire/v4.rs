@@ -65,7 +65,8 @@ fn parse(packet: &[u8]) -> Option<Arrived<'_>> {
     if header[0] >> 4 != 4 || words < 5 || header[9] != VRRP as u8 {
         return None;
     }
-    let address = |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]).into();
+    let address =
+        |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]).into();
     Some(Arrived {
         source: address(12),
         destination: address(16),
@@ -82,7 +83,10 @@ mod tests {
     #[test]
     fn the_header_is_keepalived_s() {
         let header = header([10, 0, 0, 1].into(), [224, 0, 0, 18].into(), 255, 1, 20);
-        assert_eq!(header, *b"\x45\xc0\x00\x28\x00\x01\x00\x00\xff\x70\x00\x00\x0a\x00\x00\x01\xe0\x00\x00\x12");
+        assert_eq!(
+            header,
+            *b"\x45\xc0\x00\x28\x00\x01\x00\x00\xff\x70\x00\x00\x0a\x00\x00\x01\xe0\x00\x00\x12"
+        );
     }
 
     #[test]

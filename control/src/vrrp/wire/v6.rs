@@ -47,10 +47,8 @@ pub(super) fn send(
     ttl: u8,
     message: &[u8],
 ) -> io::Result<()> {
-    let info = libc::in6_pktinfo {
-        ipi6_addr: libc::in6_addr { s6_addr: source.octets() },
-        ipi6_ifindex: index,
-    };
+    let info =
+        libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: source.octets() }, ipi6_ifindex: index };
     let hops = i32::from(ttl);
     let to = SockaddrIn6::from(SocketAddrV6::new(destination, 0, 0, index));
     let control = [ControlMessage::Ipv6PacketInfo(&info), ControlMessage::Ipv6HopLimit(&hops)];
@@ -71,9 +69,13 @@ pub(super) fn receive<'a>(
     let (mut destination, mut ttl, mut options) = (None, None, false);
     for message in received.cmsgs()? {
         match message {
-            ControlMessageOwned::Ipv6PacketInfo(info) => destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr)),
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr))
+            }
             ControlMessageOwned::Ipv6HopLimit(hops) => ttl = u8::try_from(hops).ok(),
-            ControlMessageOwned::Unknown(other) => options |= EXTENSIONS.contains(&other.cmsg_header.cmsg_type),
+            ControlMessageOwned::Unknown(other) => {
+                options |= EXTENSIONS.contains(&other.cmsg_header.cmsg_type)
+            }
             _ => {}
         }
     }
