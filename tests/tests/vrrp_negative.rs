@@ -256,7 +256,9 @@ fn judge(kind: Kind, version: u8, cases: &[Case]) {
         }
         let took = first.unwrap_or_else(|| panic!("{what}: no advert of its router")).time - silent;
         assert!(took + Duration::from_millis(100) > down, "{what}: {took:?} is too early: the state changed");
-        assert!(took < down + SLACK, "{what}: {took:?} is too late: the timer was set back");
+        // keepalived's timer is put off a little by each that it refuses, and off by a second by many.
+        let slack = if kind == Kind::Shunt { SLACK } else { 3 * SLACK };
+        assert!(took < down + slack, "{what}: {took:?} is too late: the timer was set back");
         if let Refused(sentence, _) = verdict {
             if sentence.is_empty() && kind == Kind::Keepalived {
                 continue;
@@ -271,7 +273,7 @@ fn judge(kind: Kind, version: u8, cases: &[Case]) {
 
     let Peer::Shunt(shunt) = &peer else { return };
     for (n, case) in cases.iter().enumerate() {
-        let rejected = |view: &Value| view["rejected"].as_array().cloned().unwrap_or_default();
+        let rejected = |view: &Value| view["rejected"].as_object().cloned().unwrap_or_default();
         let router = || {
             let view = shunt.show("vrrp");
             view["routers"]
@@ -285,12 +287,13 @@ fn judge(kind: Kind, version: u8, cases: &[Case]) {
         };
         // What is shown is a second old at most.
         let view = wait::try_until(Duration::from_secs(5), || {
-            router().filter(|view| rejected(view).iter().any(|row| row[1] == rounds))
+            router().filter(|view| rejected(view).values().any(|count| *count == rounds))
         });
         let view =
             view.unwrap_or_else(|| panic!("{}: not {rounds} times: {:#}", case.what, router().unwrap()));
-        let [row] = &rejected(&view)[..] else { panic!("{}: one reason: {view:#}", case.what) };
-        assert!(reason.is_empty() || row[0] == reason, "{}: {view:#}", case.what);
+        let reasons: Vec<String> = rejected(&view).keys().cloned().collect();
+        assert_eq!(reasons.len(), 1, "{}: {view:#}", case.what);
+        assert!(reason.is_empty() || reasons == [reason], "{}: {view:#}", case.what);
     }
     let unknown =
         cases.iter().zip(&spoilt).filter(|(_, a)| a.vrid == 0 || a.vrid == 250).count() as u64 * rounds;
@@ -417,7 +420,7 @@ fn of_ipv6_a_lower_hop_limit_and_extension_headers_are_refused() {
             let view = shunt.show("vrrp");
             let rows = view["routers"].as_array()?.clone();
             let row = rows.into_iter().find(|row| row["name"] == name(n).as_str())?;
-            row["rejected"].as_array()?.iter().any(|row| row[0] == *reason).then_some(())
+            row["rejected"].as_object()?.contains_key(*reason).then_some(())
         });
     }
 }
