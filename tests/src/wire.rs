@@ -106,7 +106,12 @@ impl Listener {
     pub fn wait_for(&self, host: &Host, count: usize) {
         for n in 0..count {
             let next = self.next(Duration::from_secs(20), |advert| is_of(host, advert));
-            assert!(next.is_some(), "{} has sent {n} adverts, not {count}", host.role());
+            assert!(
+                next.is_some(),
+                "{} has sent {n} adverts, not {count}; {:?}",
+                host.role(),
+                self.0.socket()
+            );
         }
     }
 

@@ -213,21 +213,16 @@ fn judge(kind: Kind, version: u8, cases: &[Case]) {
     };
 
     // Good ones until it has begun, and a while longer.
-    let begun = AtomicBool::new(false);
-    let peer = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !begun.load(Ordering::Relaxed) {
-                send(&good);
-                std::thread::sleep(PAUSE);
+    let peer = amid(
+        || send(&good),
+        || {
+            let peer = Peer::start(kind, &lab, 0, &config);
+            for n in 0..cases.len() {
+                peer.wait_for(0, &format!("({}) Entering BACKUP STATE", name(n)));
             }
-        });
-        let peer = Peer::start(kind, &lab, 0, &config);
-        for n in 0..cases.len() {
-            peer.wait_for(0, &format!("({}) Entering BACKUP STATE", name(n)));
-        }
-        begun.store(true, Ordering::Relaxed);
-        peer
-    });
+            peer
+        },
+    );
     let wire = Wire::tap(&lab);
     send(&good);
     let silent = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
@@ -261,7 +256,9 @@ fn judge(kind: Kind, version: u8, cases: &[Case]) {
         }
         let took = first.unwrap_or_else(|| panic!("{what}: no advert of its router")).time - silent;
         assert!(took + Duration::from_millis(100) > down, "{what}: {took:?} is too early: the state changed");
-        assert!(took < down + SLACK, "{what}: {took:?} is too late: the timer was set back");
+        // keepalived's timer is put off a little by each that it refuses, and off by a second by many.
+        let slack = if kind == Kind::Shunt { SLACK } else { 3 * SLACK };
+        assert!(took < down + slack, "{what}: {took:?} is too late: the timer was set back");
         if let Refused(sentence, _) = verdict {
             if sentence.is_empty() && kind == Kind::Keepalived {
                 continue;
@@ -276,7 +273,7 @@ fn judge(kind: Kind, version: u8, cases: &[Case]) {
 
     let Peer::Shunt(shunt) = &peer else { return };
     for (n, case) in cases.iter().enumerate() {
-        let rejected = |view: &Value| view["rejected"].as_array().cloned().unwrap_or_default();
+        let rejected = |view: &Value| view["rejected"].as_object().cloned().unwrap_or_default();
         let router = || {
             let view = shunt.show("vrrp");
             view["routers"]
@@ -290,16 +287,38 @@ fn judge(kind: Kind, version: u8, cases: &[Case]) {
         };
         // What is shown is a second old at most.
         let view = wait::try_until(Duration::from_secs(5), || {
-            router().filter(|view| rejected(view).iter().any(|row| row[1] == rounds))
+            router().filter(|view| rejected(view).values().any(|count| *count == rounds))
         });
         let view =
             view.unwrap_or_else(|| panic!("{}: not {rounds} times: {:#}", case.what, router().unwrap()));
-        let [row] = &rejected(&view)[..] else { panic!("{}: one reason: {view:#}", case.what) };
-        assert!(reason.is_empty() || row[0] == reason, "{}: {view:#}", case.what);
+        let reasons: Vec<String> = rejected(&view).keys().cloned().collect();
+        assert_eq!(reasons.len(), 1, "{}: {view:#}", case.what);
+        assert!(reason.is_empty() || reasons == [reason], "{}: {view:#}", case.what);
     }
     let unknown =
         cases.iter().zip(&spoilt).filter(|(_, a)| a.vrid == 0 || a.vrid == 250).count() as u64 * rounds;
     assert_eq!(shunt.show("vrrp")["unknown_vrid"], unknown);
+}
+
+/// Does `work` while `noise` is made again and again, however that ends.
+fn amid<T>(noise: impl Fn() + Sync, work: impl FnOnce() -> T) -> T {
+    struct Quiet<'a>(&'a AtomicBool);
+    impl Drop for Quiet<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                noise();
+                std::thread::sleep(PAUSE);
+            }
+        });
+        let _quiet = Quiet(&done);
+        work()
+    })
 }
 
 #[test]
@@ -310,20 +329,15 @@ fn a_priority_of_zero_is_a_takeover_after_the_skew_alone_and_may_be_forged() {
         let other = lab.director(1);
         let socket = PacketSocket::open(lab.switch(), lab.director(0).port());
         let good = Advert::new(3, other.mac(), other.address(), 51, 200).of(&[shunt_tests::address::VIP]);
-        let begun = AtomicBool::new(false);
         let config = Instance { interval: 1.0, ..Instance::fast(OWN_PRIORITY) }.to_string();
-        let peer = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !begun.load(Ordering::Relaxed) {
-                    good.frames().iter().for_each(|frame| socket.send(frame));
-                    std::thread::sleep(PAUSE);
-                }
-            });
-            let peer = Peer::start(kind, &lab, 0, &config);
-            peer.wait_for(0, "(VI_1) Entering BACKUP STATE");
-            begun.store(true, Ordering::Relaxed);
-            peer
-        });
+        let peer = amid(
+            || good.frames().iter().for_each(|frame| socket.send(frame)),
+            || {
+                let peer = Peer::start(kind, &lab, 0, &config);
+                peer.wait_for(0, "(VI_1) Entering BACKUP STATE");
+                peer
+            },
+        );
         let wire = Wire::tap(&lab);
         good.frames().iter().for_each(|frame| socket.send(frame));
         let stop = Advert { priority: 0, ..good.clone() };
@@ -406,7 +420,7 @@ fn of_ipv6_a_lower_hop_limit_and_extension_headers_are_refused() {
             let view = shunt.show("vrrp");
             let rows = view["routers"].as_array()?.clone();
             let row = rows.into_iter().find(|row| row["name"] == name(n).as_str())?;
-            row["rejected"].as_array()?.iter().any(|row| row[0] == *reason).then_some(())
+            row["rejected"].as_object()?.contains_key(*reason).then_some(())
         });
     }
 }
