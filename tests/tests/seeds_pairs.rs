@@ -364,7 +364,7 @@ fn seed_3_pair(pair: Pair) {
 }
 
 #[test]
-fn seed_3_with_a_script_that_others_may_write_is_refused_by_name() {
+fn seed_3_with_a_script_that_others_may_write_is_not_run_as_root_and_named() {
     let lab = Lab::builder().directors(2).real_servers(0).build();
     let hoster = Hoster::new(&lab);
     let _haproxy = haproxy(&lab, lab.director(0), &hoster);

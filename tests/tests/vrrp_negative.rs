@@ -386,7 +386,8 @@ fn a_flood_of_spoilt_adverts_delays_no_advert_and_fills_no_log() {
 fn of_ipv6_a_lower_hop_limit_and_extension_headers_are_refused() {
     let lab = Lab::builder().directors(2).real_servers(0).ipv6().build();
     let other = lab.director(1);
-    let cases: [(&str, fn(&mut Advert), &str); 3] = [
+    type Spoilt = (&'static str, fn(&mut Advert), &'static str);
+    let cases: [Spoilt; 3] = [
         ("hop limit 254", |a| a.ttl = 254, "ttl"),
         ("options", |a| a.options = true, "options"),
         ("checksum", |a| a.sum = Sum::Wrong, ""),
