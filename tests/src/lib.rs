@@ -61,7 +61,7 @@ pub use keepalived::Keepalived;
 pub use lab::{Lab, LabBuilder, VipHolding};
 pub use namespace::Namespace;
 pub use packet_socket::PacketSocket;
-pub use peer::{Kind, Peer};
+pub use peer::{Kind, Peer, holds};
 pub use process::Process;
 pub use queue_socket::QueueSocket;
 pub use session::Session;

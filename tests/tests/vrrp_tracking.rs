@@ -84,7 +84,7 @@ fn files_processes_and_scripts_change_the_priority_or_are_a_fault() {
         + &format!(
             "[[vrrp.file]]\nname = \"load\"\npath = \"{}\"\n\
              [[vrrp.process]]\nname = \"sleeper\"\nprocess = \"sleep\"\narguments = [\"86399\"]\n\
-             [[vrrp.script]]\nname = \"answer\"\nrun = \"{script}\"\ninterval = \"200ms\"\n",
+             [[vrrp.script]]\nname = \"answer\"\ncommand = \"{script}\"\ninterval = \"200ms\"\n",
             number.display()
         );
     let director = Director::start(&lab, 0, &text);
@@ -138,7 +138,8 @@ fn programs_are_told_in_order_and_pipes_of_everything() {
     assert!(told.ends_with("INSTANCE web STOP 100\n"), "{told}");
     assert_eq!(
         lines(&piped).lines().collect::<Vec<_>>(),
-        ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER", "STOP"].map(|state| format!("INSTANCE \"web\" {state} 100"))
+        ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER", "STOP"]
+            .map(|state| format!("INSTANCE \"web\" {state} 100"))
     );
 }
 
@@ -152,7 +153,9 @@ fn a_script_that_is_missing_or_that_others_may_write_stops_the_start_and_is_name
     {
         let text = config::file(&lab, &[])
             + &router(100, "[vrrp.router.track]\nscripts = [\"chk\"]\n")
-            + &format!("[[vrrp.script]]\nname = \"chk\"\nrun = \"{run}\"\ninterval = \"1s\"\n[scripts]\nsecurity = {security}\n");
+            + &format!(
+                "[[vrrp.script]]\nname = \"chk\"\ncommand = \"{run}\"\ninterval = \"1s\"\n[scripts]\nsecurity = {security}\n"
+            );
         let failure = Director::try_start(&lab, 0, &text).err().expect("it does not start");
         assert!(failure.log.contains(words) && failure.log.contains("shunt.toml:"), "{}", failure.log);
     }
