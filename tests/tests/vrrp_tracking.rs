@@ -154,7 +154,7 @@ fn a_script_that_is_missing_or_that_others_may_write_stops_the_start_and_is_name
         let text = config::file(&lab, &[])
             + &router(100, "[vrrp.router.track]\nscripts = [\"chk\"]\n")
             + &format!(
-                "[[vrrp.script]]\nname = \"chk\"\ncommand = \"{run}\"\ninterval = \"1s\"\n[scripts]\nsecurity = {security}\n"
+                "[[vrrp.script]]\nname = \"chk\"\ncommand = \"{run}\"\ninterval = \"1s\"\n[scripts]\nsecurity = {security}\nuser = \"root\"\n"
             );
         let failure = Director::try_start(&lab, 0, &text).err().expect("it does not start");
         assert!(failure.log.contains(words) && failure.log.contains("shunt.toml:"), "{}", failure.log);

@@ -617,6 +617,8 @@ impl Machine {
         self.said_lower = None;
         let text = format!("{source} is active no more: two were active for {:.1} s", lasted.as_secs_f64());
         self.say(Level::Info, text, out);
+        // What was announced while both were active may not have reached everybody.
+        out.push(Action::Announce { router: self.id, burst: Burst::Lower });
     }
 
     fn say(&self, level: Level, text: String, out: &mut Vec<Action>) {
