@@ -339,7 +339,7 @@ pub struct TrackProcess {
     pub matching: ArgumentMatch,
     /// `process` is the whole of `argv[0]`, and not the name of its file alone (`full_command`).
     pub full_command: bool,
-    /// Least number, >= 1.
+    /// Least number, >= 1; 0 where `quorum_max` is 0: none may run.
     pub quorum: u32,
     /// Greatest number; none: any.
     pub quorum_max: Option<u32>,

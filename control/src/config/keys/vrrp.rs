@@ -177,7 +177,7 @@ pub(super) const KEYS: &[Key] = &[
         .about("How they are compared."),
     key("vrrp.process.full_command", Kind::Boolean, "full_command = true", &[])
         .about("The name is the whole of argv[0]."),
-    key("vrrp.process.quorum", Kind::Integer, "quorum = 1", &["min", "least"]).range(0, 65_535).about("Least number."),
+    key("vrrp.process.quorum", Kind::Integer, "quorum = 1", &["min", "least"]).range(1, 65_535).about("Least number."),
     key("vrrp.process.quorum_max", Kind::Integer, "quorum_max = 10", &["max", "most"]).range(0, 65_535)
         .about("Greatest number."),
     duration("vrrp.process.fork_delay", "fork_delay = \"0s\"", &["delay"])

@@ -82,8 +82,8 @@ fn peer(report: &mut Report, table: &Spanned<file::Peer>, ipv6: bool) -> Option<
     let address = value::host(report, text, PATH)?;
     of_family(report, text.span(), PATH, address, ipv6);
     // RFC 5082: a packet that was forwarded does not have 255.
-    let min_ttl = number(report, &typed.min_ttl, "peer.min_ttl", 0..=u8::MAX, u8::MAX);
-    let max_ttl = number(report, &typed.max_ttl, "peer.max_ttl", 0..=u8::MAX, u8::MAX);
+    let min_ttl = number(report, &typed.min_ttl, "vrrp.router.peers.min_ttl", 0..=u8::MAX, u8::MAX);
+    let max_ttl = number(report, &typed.max_ttl, "vrrp.router.peers.max_ttl", 0..=u8::MAX, u8::MAX);
     if min_ttl > max_ttl {
         let message = format!("min_ttl {min_ttl} is more than max_ttl {max_ttl}: no advert is accepted");
         report.error(table.span(), PATH, message, "give min_ttl too, and not more than max_ttl");

@@ -140,9 +140,8 @@ fn process(
         .quorum_max
         .as_ref()
         .and_then(|typed| value::number(report, typed, "vrrp.process.quorum_max", 0..=MOST_PROCESSES));
-    let none_may = quorum_max == Some(0);
-    let least = u32::from(!none_may);
-    let quorum = number(report, &typed.quorum, "vrrp.process.quorum", least..=MOST_PROCESSES, least);
+    let least = u32::from(quorum_max != Some(0));
+    let quorum = number(report, &typed.quorum, "vrrp.process.quorum", 1..=MOST_PROCESSES, least);
     if let Some(most) = &typed.quorum_max
         && quorum_max.is_some_and(|most| most < quorum)
     {

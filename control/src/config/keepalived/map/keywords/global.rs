@@ -113,12 +113,12 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "a configuration with an error never replaces the one in force",
     ),
-    warns(
+    already(
         G,
         "include_check",
         0..=MANY,
         "readable",
-        "a file to be included that cannot be read is an error, always",
+        "what is included below it is held to it; a file that is named and cannot be read is an error, always",
     ),
     // VRRP.
     already(G, "dynamic_interfaces", 0..=1, "", "an instance waits for an interface that is not there"),

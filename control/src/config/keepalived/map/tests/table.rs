@@ -147,7 +147,10 @@ fn file(block: Block, key: &Key, with: bool) -> String {
     let slot = |here: Block| {
         let replaced = |means: &str| {
             key.means == means
-                || matches!((key.name, means), ("ops", "protocol") | ("native_ipv6", "virtual_ipaddress"))
+                || matches!(
+                    (key.name, means),
+                    ("ops", "protocol") | ("native_ipv6", "virtual_ipaddress") | ("interfaces", "interface")
+                )
         };
         let mut text = defaults(here, |means| here != block || !replaced(means));
         if here == block {
@@ -195,7 +198,11 @@ fn file(block: Block, key: &Key, with: bool) -> String {
             instance() + &nested("vrrp_instance VI_6", six)
         }
         Block::VrrpScript => nested("vrrp_script s", slot(block)),
-        Block::TrackProcess => nested("vrrp_track_process p", slot(block)),
+        Block::TrackProcess => {
+            // What its weight does shows where it is tracked.
+            let inside = defaults(Block::VrrpInstance, |_| true) + "track_process {\np\n}\n";
+            nested("vrrp_track_process p", slot(block)) + &nested("vrrp_instance VI_1", inside)
+        }
         Block::TrackGroup => nested("track_group g", slot(block)),
         Block::GarpGroup => instance() + &nested("garp_group", slot(block)),
         Block::Ssl => nested("SSL", slot(block)),
