@@ -28,8 +28,8 @@ pub struct User {
 /// Rules for all programs that shunt runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scripts {
-    /// A program that others than root can write, or whose path they can change, is not run as root
-    /// (`enable_script_security`).
+    /// A program that others than root can write, or whose path they can change, is not run as root; one that everybody
+    /// can is not run at all (`enable_script_security`).
     pub security: bool,
     /// Whose rights programs have that name none (`script_user`); none: `keepalived_script` if there is such a user, else
     /// root.

@@ -7,8 +7,8 @@
 //! *Invariants*
 //! - a program runs with the rights of its user and none of the director's: user, group, supplementary groups, signals,
 //!   descriptors and environment are its own;
-//! - with `enable_script_security` nothing runs as root that others than root can change
-//!   (`security` has the rules);
+//! - with `enable_script_security` nothing runs that everybody can change, and nothing as root that others than root
+//!   can (`security` has the rules);
 //! - every program is the leader of a process group, which ends with it at the time limit, or when nobody waits for
 //!   it any more; its zombie is always collected.
 
@@ -154,8 +154,12 @@ fn find(name: &str, command: &Command, rules: &Scripts) -> Result<Program, Strin
     let walk = search::walk(&path).map_err(|fault| search::missing(name, fault))?;
     search::executable(&walk, &identity)?;
     let weakness = security::weakness(&walk, &identity);
+    if let Some(open) = security::openness(&walk).filter(|_| rules.security) {
+        return Err(open);
+    }
     match weakness {
         Some(weakness) if rules.security => Err(weakness),
+
         weakness => Ok(Program {
             file: walk.file,
             argv: command.argv.clone(),

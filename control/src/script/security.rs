@@ -24,17 +24,30 @@ pub(super) fn weakness(walk: &Walk, identity: &Identity) -> Option<String> {
     walk.steps.iter().find_map(weakness_of)
 }
 
+/// The first step on the way to any program that everybody can change. keepalived lets that be if the program has not
+/// root's rights; but then everybody has those of its user.
+pub(super) fn openness(walk: &Walk) -> Option<String> {
+    walk.steps.iter().find_map(openness_of)
+}
+
+fn openness_of(step: &Step) -> Option<String> {
+    let (path, facts, mode) = (step.path.display(), &step.facts, step.mode());
+    // The mode of a link means nothing. In a sticky directory nobody moves the files of others.
+    let is_open = mode & 0o002 != 0 && !facts.is_symlink() && !(facts.is_dir() && mode & 0o1000 != 0);
+    is_open.then(|| format!("{path} is writable by everybody (mode {mode:04o})"))
+}
+
 fn weakness_of(step: &Step) -> Option<String> {
     let (path, facts, mode) = (step.path.display(), &step.facts, step.mode());
     if facts.uid() != 0 {
         return Some(format!("{path} is owned by {} (mode {mode:04o})", user_name(facts.uid())));
     }
-    // The mode of a link means nothing. In a sticky directory nobody moves root's files.
+    if let Some(open) = openness_of(step) {
+        return Some(open);
+    }
+    // As above.
     if facts.is_symlink() || (facts.is_dir() && mode & 0o1000 != 0) {
         return None;
-    }
-    if mode & 0o002 != 0 {
-        return Some(format!("{path} is writable by everybody (mode {mode:04o})"));
     }
     if mode & 0o020 != 0 && facts.gid() != 0 {
         return Some(format!("{path} is writable by {} (mode {mode:04o})", group_name(facts.gid())));

@@ -103,8 +103,13 @@ fn the_component_that_others_can_write_is_named_and_how() {
 fn security_is_for_what_has_roots_rights() {
     let directory = directory();
     let program = script(directory.path(), "open.sh", "exit 0");
-    mode(&program, 0o777);
+    chown(&program, Some(DAEMON), Some(DAEMON)).expect("we are root");
+    mode(&program, 0o775);
     prepare(&command(&program), &as_user("daemon")).expect("it runs as daemon");
+    chown(&program, Some(0), Some(0)).expect("we are root");
+    mode(&program, 0o777);
+    // But everybody would run as daemon.
+    assert!(reason(&program, &as_user("daemon")).contains("is writable by everybody (mode 0777)"));
     let off = Scripts { security: false, ..as_user("root") };
     let warning = prepare(&command(&program), &off).expect("it runs").warning().expect("and says").to_owned();
     assert!(warning.contains("is writable by everybody (mode 0777): enable_script_security would refuse it"));
