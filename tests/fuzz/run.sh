@@ -19,7 +19,7 @@ for name in answers frame fragments keepalived pcap sync table vrrp; do
     corpus=$out/fuzz-corpus/$name
     mkdir -p "$corpus" "$out/fuzz-crashes"
     echo "== $name"
-    "$out/$target/fuzz/fuzz-$name" "$corpus" "tests/corpus/$name" -max_total_time=$((seconds / 7 + 1)) \
+    "$out/$target/fuzz/fuzz-$name" "$corpus" "tests/corpus/$name" -max_total_time=$((seconds / 8 + 1)) \
         -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 \
         -artifact_prefix="$out/fuzz-crashes/$name-" || status=1
 done

@@ -26,7 +26,7 @@ static ALLOCATOR: memory::Measured = memory::Measured;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `tests/corpus`.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("answers", answers::run),
     ("frame", frame::run),
     ("fragments", fragments::run),
