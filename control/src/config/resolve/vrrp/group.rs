@@ -14,11 +14,12 @@ use crate::config::file;
 use crate::config::shape::closest;
 use crate::model::{SyncGroup, VirtualRouter};
 
-/// All groups; a router is in one at most.
+/// All groups; a router is in one at most. `known`: the routers of the file, those with a fault too.
 pub(super) fn all(
     report: &mut Report,
     typed: &[Spanned<file::Group>],
-    routers: &mut [VirtualRouter],
+    routers: &[VirtualRouter],
+    known: &[&str],
     things: &Things,
     mails: bool,
 ) -> Vec<SyncGroup> {
@@ -27,7 +28,7 @@ pub(super) fn all(
     for table in typed {
         let typed = table.get_ref();
         let named = name(report, table.span(), &typed.name, "vrrp.group.name", VrrpPart::Group);
-        let members = members(report, table, routers, &mut taken);
+        let members = members(report, table, known, &mut taken);
         let track = track::resolve(report, &typed.track, "vrrp.group.track", things);
         let label = named.as_ref().map_or("", |(name, _)| name);
         let hooks =
@@ -65,7 +66,7 @@ pub(super) fn all(
 fn members(
     report: &mut Report,
     table: &Spanned<file::Group>,
-    routers: &[VirtualRouter],
+    known: &[&str],
     taken: &mut HashMap<String, Range<usize>>,
 ) -> Vec<String> {
     const PATH: &str = "vrrp.group.members";
@@ -79,9 +80,9 @@ fn members(
     let mut members = Vec::new();
     for typed in list.get_ref() {
         let name = typed.get_ref();
-        let known = || routers.iter().map(|router| router.name.as_str());
-        if !known().any(|known| known == name) {
-            let help = match closest(name, known()) {
+        let names = || known.iter().copied();
+        if !names().any(|known| known == name) {
+            let help = match closest(name, names()) {
                 Some(close) => format!("did you mean {}?", quote(close)),
                 None => format!("add it: [[vrrp.router]] with name = {}", quote(name)),
             };

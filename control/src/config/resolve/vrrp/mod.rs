@@ -51,8 +51,13 @@ pub(super) fn resolve(
     let routers: Vec<_> =
         typed.router.iter().filter_map(|table| router::resolve(report, table, &things, mails)).collect();
     apart::routers(report, &routers);
-    let mut routers: Vec<_> = routers.into_iter().map(|(router, _)| router).collect();
-    let groups = group::all(report, &typed.group, &mut routers, &things, mails);
+    let routers: Vec<_> = routers.into_iter().map(|(router, _)| router).collect();
+    let named: Vec<&str> = typed
+        .router
+        .iter()
+        .filter_map(|table| Some(table.get_ref().name.as_ref()?.get_ref().as_str()))
+        .collect();
+    let groups = group::all(report, &typed.group, &routers, &named, &things, mails);
     let Things { scripts, files, processes, .. } = things;
     let log_unknown_vrids = flag(&typed.log_unknown_vrids, false);
     Vrrp {

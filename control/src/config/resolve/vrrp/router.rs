@@ -1,5 +1,6 @@
 //! `[[vrrp.router]]`
 
+use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
@@ -13,9 +14,7 @@ use super::{OWNER, address, flag, hooks, interface, name, number, peers, time, t
 use crate::config::VrrpPart;
 use crate::config::error::quote;
 use crate::config::file::{self, BooleanOrText, Typed};
-use crate::model::{
-    AdvertChecks, Announce, Checksum, GarpForm, Peers, Version, VirtualAddress, VirtualRouter, Vmac,
-};
+use crate::model::{AdvertChecks, Announce, Checksum, GarpForm, Peers, Version, VirtualRouter, Vmac};
 
 /// RFC 2338: the password has eight bytes.
 const LONGEST_PASSWORD: usize = 8;
@@ -46,9 +45,10 @@ pub(super) fn resolve(
         }
     };
     let addresses = address::list(report, &typed.addresses, "vrrp.router.addresses");
-    let ipv6 = addresses.first().is_some_and(|first| first.address.is_ipv6());
+    let advertised = advertised(typed);
+    let ipv6 = advertised.first().is_some_and(|first| first.is_ipv6());
     let version = version(report, &typed.version, ipv6);
-    has_good_addresses(report, &span, typed, version, &addresses);
+    has_good_addresses(report, &span, typed, version, &advertised);
     let priority = number(report, &typed.priority, "vrrp.router.priority", 1..=OWNER, 100);
     let state = [("backup", false), ("active", true)];
     let begins_active = typed
@@ -144,11 +144,19 @@ fn version(report: &mut Report, typed: &Typed<i64>, ipv6: bool) -> Version {
                 message,
                 "take it out: version 3 is spoken then",
             );
-            Version::V3
+            Version::V2
         }
         Some(2) => Version::V2,
         _ => Version::V3,
     }
+}
+
+/// The addresses as they are typed, whatever else is wrong with them.
+fn advertised(typed: &file::Router) -> Vec<IpAddr> {
+    let entries = typed.addresses.iter().flat_map(|list| list.get_ref());
+    entries
+        .filter_map(|entry| entry.get_ref().address.as_ref()?.get_ref().split('/').next()?.parse().ok())
+        .collect()
 }
 
 fn has_good_addresses(
@@ -156,7 +164,7 @@ fn has_good_addresses(
     table: &Range<usize>,
     typed: &file::Router,
     version: Version,
-    addresses: &[VirtualAddress],
+    addresses: &[IpAddr],
 ) {
     const PATH: &str = "vrrp.router.addresses";
     const HELP: &str = "say what the active director holds: addresses = [\"192.0.2.10/24\"]";
@@ -176,10 +184,9 @@ fn has_good_addresses(
         report.error(span.clone(), PATH, message, "put the others into excluded");
     }
     if let Some(first) = addresses.first()
-        && let Some(other) = addresses.iter().find(|other| other.address.is_ipv4() != first.address.is_ipv4())
+        && let Some(other) = addresses.iter().find(|other| other.is_ipv4() != first.is_ipv4())
     {
-        let message =
-            format!("{} and {} are of two families, and a router has one", first.address, other.address);
+        let message = format!("{first} and {other} are of two families, and a router has one");
         report.error(span, PATH, message, "put those of the other family into excluded");
     }
 }

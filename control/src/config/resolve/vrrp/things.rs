@@ -25,6 +25,8 @@ pub(super) struct Things {
     pub scripts: Vec<TrackScript>,
     pub files: Vec<TrackFile>,
     pub processes: Vec<TrackProcess>,
+    /// Names of all that was typed, by its noun: what has a fault is there all the same.
+    pub names: Vec<(&'static str, String)>,
 }
 
 /// A number in a file counts as it is.
@@ -32,7 +34,7 @@ pub(in crate::config) const OF_FILE: Effect = Effect::Weight { weight: 1, revers
 
 impl Things {
     pub(super) fn resolve(report: &mut Report, typed: &file::Vrrp) -> Things {
-        let mut things = Things::default();
+        let mut things = Things { names: names(typed), ..Things::default() };
         let mut first: HashMap<(&str, String), Range<usize>> = HashMap::new();
         let mut unique =
             |report: &mut Report, path: &'static str, (name, span): (String, Range<usize>)| match first
@@ -67,6 +69,26 @@ impl Things {
         }
         things
     }
+
+    /// What the failure of one does where nobody says.
+    pub(super) fn effect(&self, noun: &str, name: &str) -> Effect {
+        match noun {
+            "file" => OF_FILE,
+            _ => self
+                .scripts
+                .iter()
+                .find(|script| noun == "script" && script.name == name)
+                .map_or(Effect::Fault, |script| script.effect),
+        }
+    }
+}
+
+fn names(typed: &file::Vrrp) -> Vec<(&'static str, String)> {
+    let scripts = typed.script.iter().map(|table| ("script", &table.get_ref().name));
+    let files = typed.file.iter().map(|table| ("file", &table.get_ref().name));
+    let processes = typed.process.iter().map(|table| ("process", &table.get_ref().name));
+    let all = scripts.chain(files).chain(processes);
+    all.filter_map(|(noun, name)| Some((noun, name.as_ref()?.get_ref().clone()))).collect()
 }
 
 fn script(report: &mut Report, table: &Spanned<file::Script>, name: Option<String>) -> Option<TrackScript> {

@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::super::report::Report;
 use super::super::timeouts::LONGEST;
 use super::super::value;
-use super::things::{OF_FILE, Things};
+use super::things::Things;
 use super::{flag, interface_named};
 use crate::config::error::quote;
 use crate::config::file::{self, IntegerOrText, Typed};
@@ -27,11 +27,11 @@ pub(super) fn resolve(
 ) -> Tracking {
     let Some(table) = typed else { return Tracking::default() };
     let typed = table.get_ref();
-    let scripts: Vec<(&str, Effect)> =
-        things.scripts.iter().map(|script| (script.name.as_str(), script.effect)).collect();
-    let files: Vec<(&str, Effect)> = things.files.iter().map(|file| (file.name.as_str(), OF_FILE)).collect();
-    let processes: Vec<(&str, Effect)> =
-        things.processes.iter().map(|process| (process.name.as_str(), Effect::Fault)).collect();
+    let known = |noun| -> Vec<(&str, Effect)> {
+        let names = things.names.iter().filter(|(of, _)| *of == noun);
+        names.map(|(_, name)| (name.as_str(), things.effect(noun, name))).collect()
+    };
+    let (scripts, files, processes) = (known("script"), known("file"), known("process"));
     let mut list = |typed, key, known| tracked(report, typed, &join(path, key), known);
     let interfaces = list(&typed.interfaces, "interfaces", None);
     let scripts = list(&typed.scripts, "scripts", Some(("script", &scripts[..])));

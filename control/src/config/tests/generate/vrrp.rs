@@ -41,6 +41,9 @@ pub(super) fn vrrp() -> impl Strategy<Value = Vrrp> {
         for (at, router) in routers.iter_mut().enumerate() {
             router.name = format!("r{at}");
             router.vrid = at as u8 + 1;
+            if let Some(name) = router.vmac.as_mut().and_then(|vmac| vmac.interface.as_mut()) {
+                *name += &at.to_string();
+            }
             let group = groups.iter().find(|group| group.members.contains(&router.name));
             let weights = router.priority < 255 && group.is_none_or(|group| group.tracking_weight);
             router.track = fit(router.track.clone(), weights);

@@ -10,6 +10,7 @@ use super::super::section::{Line, Section};
 use super::super::value::{self, LONGEST, named};
 use super::announce::MOST_REPEAT;
 use super::number;
+use crate::config::resolve::LONGEST_NAME;
 use crate::model::{AdvertChecks, Announce, Version};
 
 /// RFC 9568 section 5.1.
@@ -61,8 +62,7 @@ impl Defaults {
             priority_changes: number::switch(report, line("vrrp_notify_priority_changes")).unwrap_or(false),
             mail: globals.vrrp_alert,
             mails: globals.mails(),
-            vmac_prefix: line("vmac_prefix")
-                .and_then(|line| value::interface(report, line.word(0)?, line.path())),
+            vmac_prefix: line("vmac_prefix").and_then(|line| prefix(report, line)),
             startup_delay: number::time(report, line("vrrp_startup_delay")).unwrap_or_default(),
             log_unknown_vrids: defs.has("log_unknown_vrids"),
             gaps: gaps(report, root),
@@ -86,6 +86,20 @@ pub(super) fn multicast(report: &mut Report, line: &Line<'_>, default: IpAddr) -
         return default;
     }
     address
+}
+
+/// What stands before `6.255` in the name of an interface.
+fn prefix(report: &mut Report, line: &Line<'_>) -> Option<String> {
+    const LONGEST: usize = LONGEST_NAME - "6.255".len();
+    let word = line.word(0)?;
+    let prefix = value::interface(report, word, line.path())?;
+    if prefix.len() > LONGEST {
+        let message =
+            format!("{} has {} bytes, and leaves no room for the VRID", named(&prefix), prefix.len());
+        report.error(&word.at, line.path(), message, format!("give at most {LONGEST}"));
+        return None;
+    }
+    Some(prefix)
 }
 
 fn announce(report: &mut Report, defs: &Defs<'_, '_>) -> Announce {

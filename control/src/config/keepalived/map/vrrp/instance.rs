@@ -93,11 +93,27 @@ pub(super) fn are_apart(report: &mut Report, instances: &[Instance]) {
     }
 }
 
-/// Gives the virtual interfaces the names that keepalived would: one that is taken gets a number.
-pub(super) fn name_vmacs(instances: &mut [Instance], prefix: Option<&str>) {
-    let routers = || instances.iter().filter_map(|instance| instance.router.as_ref());
-    let named = |router: &VirtualRouter| router.vmac.as_ref().and_then(|vmac| vmac.interface.clone());
-    let mut taken: Vec<String> = routers().filter_map(named).collect();
+/// Gives the virtual interfaces the names that keepalived would: one that is taken is not given again, and a standard one
+/// that is taken gets a number.
+pub(super) fn name_vmacs(report: &mut Report, instances: &mut [Instance], prefix: Option<&str>) {
+    let mut taken: Vec<String> = Vec::new();
+    for instance in instances.iter_mut() {
+        let vmac = instance.router.as_mut().and_then(|router| router.vmac.as_mut());
+        let Some(name) = vmac.and_then(|vmac| vmac.interface.take()) else { continue };
+        if taken.contains(&name) {
+            let (at, key) = (&instance.name.1, "vrrp_instance.use_vmac");
+            let message = format!(
+                "the virtual interface {} is another instance's: a standard name is taken",
+                named(&name)
+            );
+            report.warning(at, key, message, "give each its own name, or none");
+            continue;
+        }
+        taken.push(name.clone());
+        if let Some(vmac) = instance.router.as_mut().and_then(|router| router.vmac.as_mut()) {
+            vmac.interface = Some(name);
+        }
+    }
     for router in instances.iter_mut().filter_map(|instance| instance.router.as_mut()) {
         let Some(vmac) = router.vmac.as_mut().filter(|vmac| vmac.interface.is_none()) else { continue };
         let six = if router.ipv6 { "6" } else { "" };
@@ -124,7 +140,7 @@ fn router(
     let section = &line.section;
     let name = line.word(0).map_or("", |word| &word.text);
     let typed = peers::read(report, section);
-    let ipv6 = is_ipv6(section, &addresses, &typed);
+    let ipv6 = is_ipv6(section, &typed);
     let version = version(report, section, ipv6, defaults);
     has_addresses(report, line, version, &addresses);
     let switch =
@@ -214,16 +230,21 @@ fn vrid(report: &mut Report, line: &Line<'_>) -> Option<(u8, At)> {
     Some((number::whole(report, Some(line), 1..=u8::MAX)?, line.word(0)?.at.clone()))
 }
 
-/// The family of the first address that says one.
-fn is_ipv6(section: &Section<'_>, addresses: &[VirtualAddress], typed: &peers::Typed) -> bool {
+/// The family of the first address that says one, whatever else is wrong with it.
+fn is_ipv6(section: &Section<'_>, typed: &peers::Typed) -> bool {
     let group = section.last("mcast_dst_ip").and_then(|line| line.word(0)?.text.parse().ok());
-    addresses
-        .first()
-        .map(|first| first.address)
+    advertised(section)
+        .next()
         .or(typed.source)
         .or(typed.peers.first().map(|peer| peer.address))
         .or(group)
         .map_or(section.has("native_ipv6"), |address| address.is_ipv6())
+}
+
+/// The addresses of `virtual_ipaddress` as they are typed.
+fn advertised<'a>(section: &'a Section<'_>) -> impl Iterator<Item = IpAddr> + 'a {
+    let entries = section.all("virtual_ipaddress").flat_map(|line| line.entries());
+    entries.filter_map(|entry| entry.keyword.text.split('/').next()?.parse().ok())
 }
 
 fn version(report: &mut Report, section: &Section<'_>, ipv6: bool, defaults: &Defaults) -> Version {
@@ -339,12 +360,11 @@ fn addresses(
     }
     let [mut advertised, mut excluded] = lists;
     let Some(line) = section.last("virtual_ipaddress") else { return (advertised, excluded, placed) };
-    if let Some(first) = advertised.first()
-        && let Some(other) =
-            advertised.iter().find(|other| other.address.is_ipv4() != first.address.is_ipv4())
+    let mut typed = self::advertised(section);
+    if let Some(first) = typed.next()
+        && let Some(other) = typed.find(|other| other.is_ipv4() != first.is_ipv4())
     {
-        let message =
-            format!("{} and {} are of two families, and an instance has one", first.address, other.address);
+        let message = format!("{first} and {other} are of two families, and an instance has one");
         let help = "put those of the other into virtual_ipaddress_excluded";
         report.error(line.at(), line.path(), message, help);
     }

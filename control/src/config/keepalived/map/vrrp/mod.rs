@@ -19,9 +19,11 @@ mod things;
 mod track;
 
 use super::super::report::{At, Report};
+use super::super::tree::Word;
 use super::file::Files;
 use super::global::{Defs, Globals};
 use super::section::Section;
+use super::value::named;
 use crate::config::{Place, VrrpPart};
 use crate::model::Vrrp;
 use defaults::Defaults;
@@ -39,12 +41,18 @@ pub(super) fn read(
     let defs = Defs { root };
     let defaults = Defaults::read(report, root, globals);
     let things = Things::read(report, root, files);
+    let blocks = ["vrrp_instance", "vrrp_sync_group", "vrrp_script", "vrrp_track_process", "track_file"];
+    for line in blocks.iter().flat_map(|block| root.all(block)) {
+        if let Some(word) = line.word(0) {
+            is_name(report, word, line.path());
+        }
+    }
     let mut instances: Vec<Instance> = root
         .all("vrrp_instance")
         .map(|line| instance::read(report, line, globals.interface.as_deref(), &defaults, &things))
         .collect();
     instance::are_apart(report, &instances);
-    instance::name_vmacs(&mut instances, defaults.vmac_prefix.as_deref());
+    instance::name_vmacs(report, &mut instances, defaults.vmac_prefix.as_deref());
     let groups = group::all(report, root, &mut instances, &defaults, &things);
     let sync = sync::read(report, root, &defs);
     let routers = instances.iter().filter_map(|instance| instance.router.clone()).collect();
@@ -54,6 +62,13 @@ pub(super) fn read(
     let vrrp =
         Vrrp { routers, groups, scripts, files, processes, startup_delay, log_unknown_vrids, pipes, sync };
     (vrrp, instances)
+}
+
+/// A name that can be told in a log and in a command: not empty, and on one line.
+fn is_name(report: &mut Report, word: &Word, path: &str) {
+    if word.text.trim().is_empty() || word.text.contains(char::is_control) {
+        report.error(&word.at, path, format!("{} is no name", named(&word.text)), "give it one, on one line");
+    }
 }
 
 /// Remembers where a thing of VRRP was typed.

@@ -176,6 +176,7 @@ fn process(report: &mut Report, line: &Line<'_>, name: String) -> Option<TrackPr
     let both = delay("delay");
     let (fork, terminate) = (delay("fork_delay").or(both), delay("terminate_delay").or(both));
     let (program, arguments) = section.last("process")?.words().split_first()?;
+    super::is_name(report, program, line.path());
     let arguments: Vec<String> = arguments.iter().map(|word| word.text.clone()).collect();
     let compared = matching.is_some() || !arguments.is_empty();
     Some(TrackProcess {
