@@ -118,6 +118,8 @@ pub(super) const KEYS: &[Key] = &[
     .means("accept"),
     acts(I, "skip_check_adv_addr", 0..=1, ""),
     acts(I, "strict_mode", 0..=1, ""),
+    // Since keepalived 2.2.8.
+    acts(I, "v3_checksum_as_v2", 0..=1, ""),
     warns(I, "debug", 1..=1, "0", "`shunt show vrrp` and the log say what happens"),
     warns(
         I,

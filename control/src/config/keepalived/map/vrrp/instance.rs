@@ -152,6 +152,7 @@ fn router(
             || defaults.checks.unicast_source,
         strict: switch(report, "strict_mode", defaults.checks.strict),
     };
+    let message_only = switch(report, "v3_checksum_as_v2", false);
     let state = state(report, section);
     let priority = number::whole(report, section.last("priority"), 1..=strict::OWNER);
     let priority = priority.unwrap_or(if state == Some(true) { strict::OWNER } else { PRIORITY });
@@ -180,7 +181,7 @@ fn router(
         lower_prio_no_advert: switch(report, "lower_prio_no_advert", defaults.lower_prio_no_advert),
         higher_prio_send_advert: switch(report, "higher_prio_send_advert", defaults.higher_prio_send_advert),
         checks,
-        checksum: Checksum::PseudoHeader,
+        checksum: if message_only { Checksum::MessageOnly } else { Checksum::PseudoHeader },
         announce: announce::read(report, section, on, defaults),
         track: track::read(report, section, things),
         hooks: hooks::read(report, section, name, VrrpPart::RouterHook, defaults),
