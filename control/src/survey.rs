@@ -167,6 +167,8 @@ pub async fn survey(
     let addresses = address::addresses(netlink).await?;
     let gateways = route::gateways(netlink).await?;
     let indices: Vec<u32> = interfaces.iter().map(|link| link.index).collect();
+    // It is here because this director is active, or was when it was killed.
+    let of_routers = loaded.model.vrrp.addresses();
     for service in &loaded.model.services {
         let place = Place::Service(service.key);
         let vip = service.key.vip;
@@ -180,7 +182,9 @@ pub async fn survey(
             faults.push(fault(complaint, Severity::Error));
         } else if let Err(complaint) = vip_is_free(vip, &addresses, &gateways) {
             faults.push(fault(complaint, Severity::Error));
-        } else if let Some(complaint) = vip_is_ours(service.key, &interfaces, links, &addresses) {
+        } else if !of_routers.contains(&vip)
+            && let Some(complaint) = vip_is_ours(service.key, &interfaces, links, &addresses)
+        {
             faults.push(fault(complaint, Severity::Warning));
         }
     }

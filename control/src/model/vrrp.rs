@@ -1,6 +1,7 @@
 //! Virtual routers: addresses that two or more directors hold together (RFC 9568, RFC 3768), and what makes one of them
 //! yield.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -385,6 +386,13 @@ impl Version {
             Version::V2 => 2,
             Version::V3 => 3,
         }
+    }
+}
+
+impl Vrrp {
+    /// All addresses that virtual routers hold while they are active.
+    pub fn addresses(&self) -> HashSet<IpAddr> {
+        self.routers.iter().flat_map(VirtualRouter::all_addresses).map(|address| address.address).collect()
     }
 }
 

@@ -39,7 +39,8 @@ impl Supervisor {
     pub(super) async fn wanted_vips(&self) -> Result<Vec<Vip>, Error> {
         let addresses = address::addresses(&self.netlink).await?;
         let interfaces = self.interfaces();
-        let of_routers = Self::addresses_of_routers(&self.loaded.model.vrrp);
+        // Nobody else adds or removes them.
+        let of_routers = self.loaded.model.vrrp.addresses();
         let vips = self.loaded.model.services.iter().map(|service| service.key.vip);
         let vips = vips.filter(|vip| !of_routers.contains(vip));
         let mut wanted: Vec<Vip> = vips

@@ -1,8 +1,7 @@
 //! The supervisor's side of VRRP: what the thread is told of (configuration, what is tracked, the director's own work), and
 //! what is made of what it tells.
 
-use std::collections::{BTreeMap, HashSet};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,11 +33,6 @@ impl Supervisor {
         self.trackers.set(&model.vrrp, &model.scripts);
         self.vrrp.configure(Arc::new(model.vrrp.clone()), Facts::default());
         self.track();
-    }
-
-    /// VIPs that virtual routers hold: nobody else adds or removes them.
-    pub(super) fn addresses_of_routers(vrrp: &Vrrp) -> HashSet<IpAddr> {
-        vrrp.routers.iter().flat_map(|router| router.all_addresses()).map(|address| address.address).collect()
     }
 
     /// Tells the thread what is tracked, if there is anything to yield.

@@ -32,7 +32,7 @@ use super::{Heard, Input, RouterId, Standing, State};
 use crate::address::Address;
 use crate::announce::{Announcer, Claim, Claims, Transmitter};
 use crate::link::{self, Link};
-use crate::model::Vrrp;
+use crate::model::{VirtualRouter, Vrrp};
 use act::Waiting;
 
 /// Packets that are read from a socket before the clock is looked at.
@@ -89,7 +89,7 @@ struct Own {
     /// Why its last advert could not be sent.
     unsent: Option<String>,
     worst: Duration,
-    /// Key of its announcements: that of its name, so that it outlives a reload.
+    /// Key of its announcements: it outlives a reload, as the router does.
     key: u64,
 }
 
@@ -229,14 +229,15 @@ impl Driver {
         self.act(changed.gone);
         self.vrrp = Arc::clone(&vrrp);
         self.inbox.set(&vrrp);
-        let mut own: HashMap<&str, Own> =
-            before.routers.iter().map(|router| router.name.as_str()).zip(self.own.drain(..)).collect();
+        // As the core tells who stays: one that begins anew must be told its standing anew.
+        let mut own: HashMap<_, Own> =
+            before.routers.iter().map(VirtualRouter::identity).zip(self.own.drain(..)).collect();
         let keys = own.values().map(|own| own.key).max().unwrap_or(0) + 1..;
         self.own = vrrp
             .routers
             .iter()
             .zip(keys)
-            .map(|(router, key)| own.remove(router.name.as_str()).unwrap_or(Own { key, ..Own::default() }))
+            .map(|(router, key)| own.remove(&router.identity()).unwrap_or(Own { key, ..Own::default() }))
             .collect();
         for gone in own.values() {
             self.announcer.hush(gone.key);
@@ -293,6 +294,8 @@ impl Driver {
             }
             Report::Done(ticket) => {
                 self.done = ticket;
+                // Addresses are there, or gone: who looks now must see it.
+                self.shown = None;
                 self.do_deferred();
             }
             Report::Lost { router, address } => {

@@ -11,6 +11,7 @@
 //! Follows rtnetlink(7) RTM_NEWADDR, `IFA_PROTO` in `include/uapi/linux/if_addr.h`.
 
 mod batch;
+mod group;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -401,7 +402,9 @@ impl Work {
         let is_kept = |open: &Port| {
             wanted.iter().any(|port| (&port.interface, port.ipv6) == (&open.interface, open.ipv6))
         };
-        for (port, _) in self.open.extract_if(.., |port, _| !wanted.contains(port)) {
+        let gone: Vec<(Port, u32)> = self.open.extract_if(.., |port, _| !wanted.contains(port)).collect();
+        for (port, index) in gone {
+            group::forget(&self.netlink, &port, index).await;
             // Another for the same takes its place, and the router is never without.
             if !is_kept(&port) {
                 let _ = self.reports.send(Report::Closed(port));
@@ -409,6 +412,8 @@ impl Work {
         }
         for port in wanted {
             let Some(link) = self.links.named(&port.interface) else { continue };
+            // Each time: with the link they go.
+            self.fix_groups(&port, &link).await;
             if self.open.get(&port) == Some(&link.index) {
                 continue;
             }
@@ -429,6 +434,20 @@ impl Work {
                     ),
                 ),
             }
+        }
+    }
+
+    async fn fix_groups(&mut self, port: &Port, link: &Link) {
+        let about = format!("groups of {} ({})", port.interface, if port.ipv6 { "IPv6" } else { "IPv4" });
+        match group::fix(&self.netlink, port, link.index).await {
+            Ok(()) => drop(self.told.remove(&about)),
+            Err(error) => self.tell(
+                about,
+                format!(
+                    "adverts on {} stop when the kernel's neighbour table is full: {error}; trying again",
+                    port.interface
+                ),
+            ),
         }
     }
 
@@ -471,6 +490,9 @@ impl Work {
     async fn leave(mut self) {
         for router in self.held.keys().cloned().collect::<Vec<_>>() {
             self.release(&router).await;
+        }
+        for (port, index) in &self.open {
+            group::forget(&self.netlink, port, *index).await;
         }
         self.remove_vmacs(BTreeSet::new()).await;
     }

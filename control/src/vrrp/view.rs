@@ -49,6 +49,8 @@ pub struct RouterView {
     pub addresses: Vec<String>,
     /// They are on their interfaces.
     pub holds: bool,
+    /// Why its last advert could not be sent.
+    pub unsent: Option<String>,
     /// Counters since the start.
     pub counters: Counters,
     /// Adverts that were refused, by the name of the reason; reasons that never were are missing.

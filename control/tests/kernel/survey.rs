@@ -57,6 +57,21 @@ fn an_interface_without_ipv6_can_have_no_vip_of_it() {
 }
 
 #[test]
+fn a_vip_that_is_here_for_a_virtual_router_is_nothing_to_complain_of() {
+    let (director, _real) = Namespace::pair();
+    director.ip("address add 192.0.2.10/24 dev d0");
+    director.block_on(async || {
+        let service = "vip = \"192.0.2.10\"\n";
+        let (_, warnings) = surveyed(service).await.unwrap();
+        assert!(warnings.contains("192.0.2.10 is this machine's own address on d0"), "{warnings}");
+        let router =
+            "[[vrrp.router]]\nname = \"a\"\ninterface = \"d0\"\nvrid = 51\naddresses = [\"192.0.2.10/24\"]\n";
+        let (_, warnings) = surveyed(&format!("{service}{router}")).await.unwrap();
+        assert_eq!(warnings, "");
+    });
+}
+
+#[test]
 fn a_fixed_mac_address_needs_no_route_but_its_check_does() {
     let (director, _real) = Namespace::pair();
     director.block_on(async || {

@@ -605,6 +605,50 @@ fn another_configuration_changes_the_addresses_of_who_is_active_and_releases_who
 }
 
 #[test]
+fn who_gets_another_vrid_or_interface_stops_as_the_one_and_begins_as_the_other() {
+    let (near, far) = Namespace::pair();
+    near.ip("link add d1 type veth peer name r1");
+    near.ip("address add 198.51.100.1/24 dev d1");
+    near.ip("link set r1 up");
+    near.ip("link set d1 up");
+    let a = quick(&["192.0.2.10"]);
+    let mut director = Director::start(&near, std::slice::from_ref(&a));
+    director.comes_to("a", State::Active);
+    let mut ear = Ear::open(&far, "r0");
+    let a = VirtualRouter { vrid: 52, ..a };
+    director.configure(std::slice::from_ref(&a));
+    ear.hear("that 51 stops", |frame| is_advert(frame) && frame[35] == 51 && frame[36] == 0);
+    director.comes_to("a", State::Active);
+    ear.hear("that 52 goes on", |frame| is_advert(frame) && frame[35] == 52 && frame[36] == 100);
+    assert!(has(&near, "d0", "192.0.2.10"));
+    director.configure(&[VirtualRouter { interface: "d1".to_owned(), ..a }]);
+    director.comes_to("a", State::Active);
+    assert!(has(&near, "d1", "192.0.2.10") && !has(&near, "d0", "192.0.2.10"));
+}
+
+#[test]
+fn the_group_stays_among_the_neighbours_however_full_their_table_is() {
+    let (near, _far) = Namespace::pair_with_ipv6();
+    let b = VirtualRouter { name: "b".to_owned(), ..quick(&["fe80::10"]) };
+    let mut director = Director::start(&near, &[quick(&["192.0.2.10"]), b]);
+    for name in ["a", "b"] {
+        director.sees(name, "it is active", |router| router.state == "MASTER");
+    }
+    let permanent = || {
+        near.wait_for("neighbour show nud permanent", "224.0.0.18 dev d0 lladdr 01:00:5e:00:00:12");
+        near.wait_for("neighbour show nud permanent", "ff02::12 dev d0 lladdr 33:33:00:00:00:12");
+    };
+    permanent();
+    // The kernel takes them off with the link.
+    near.ip("link set d0 down");
+    near.ip("link set d0 up");
+    permanent();
+    director.stop();
+    let left = near.ip("neighbour show nud permanent");
+    assert!(!left.contains("224.0.0.18") && !left.contains("ff02::12"), "{left}");
+}
+
+#[test]
 fn all_of_255_addresses_in_one_router_and_all_of_100_routers_are_held_and_released() {
     let (near, _far) = Namespace::pair();
     let many: Vec<String> = (1..=255).map(|n| format!("198.51.100.{n}")).collect();

@@ -49,8 +49,9 @@ impl Driver {
         for action in actions {
             match action {
                 Action::Send { router, priority, interval } => {
-                    self.advertise(router, priority, interval);
-                    if let Some(deadline) = late.get(router.0).copied().flatten() {
+                    if self.advertise(router, priority, interval)
+                        && let Some(deadline) = late.get(router.0).copied().flatten()
+                    {
                         let lateness = deadline.elapsed();
                         self.lateness.record(lateness);
                         self.own[router.0].worst = self.own[router.0].worst.max(lateness);
@@ -105,7 +106,8 @@ impl Driver {
         &self.vrrp.routers[router.0]
     }
 
-    fn advertise(&mut self, id: RouterId, priority: u8, interval: Duration) {
+    /// Whether it was sent.
+    fn advertise(&mut self, id: RouterId, priority: u8, interval: Duration) -> bool {
         let router = &self.vrrp.routers[id.0];
         let own = &mut self.own[id.0];
         let wire =
@@ -144,6 +146,7 @@ impl Driver {
             }
             own.unsent = trouble;
         }
+        own.unsent.is_none()
     }
 
     /// Has the holder hold all addresses of a router.

@@ -69,6 +69,7 @@ impl Driver {
                 .map(|address| format!("{}/{}", address.address, address.prefix_len))
                 .collect(),
             holds: own.holds && own.ticket <= self.done,
+            unsent: own.unsent.clone(),
             counters: Counters {
                 adverts_sent: status.adverts_sent,
                 adverts_received: counts.accepted,
