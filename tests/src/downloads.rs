@@ -21,6 +21,8 @@ use crate::{payload, wait};
 const FILE: &str = "trickle";
 const BYTES: u64 = 4 << 20;
 const SEED: u64 = 20;
+/// Over how long their beginnings are spread.
+const SPREAD: Duration = Duration::from_secs(1);
 /// How long a connection may stand still after a director has gone: Linux sends again after 0.2, 0.4, ... s, and the gap
 /// may last some seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -56,7 +58,9 @@ impl Downloads {
         let (host, all) = (host.clone(), each.clone());
         let thread = std::thread::spawn(move || host.enter(|| run(to, &all, &but, is_over)));
         let downloads = Downloads { each, stop, thread: Some(thread) };
-        wait::until(PATIENCE, "the downloads to begin", || downloads.have_come(&vec![0; count]).then_some(()));
+        wait::until(PATIENCE, "the downloads to begin", || {
+            downloads.have_come(&vec![0; count]).then_some(())
+        });
         assert_eq!(downloads.broken(), Vec::<String>::new());
         downloads
     }
@@ -83,7 +87,8 @@ impl Downloads {
 
     /// Waits until each has gone on from where it is, or has broken; those that do neither are broken now.
     pub fn go_on(&self) {
-        let here: Vec<u64> = self.each.iter().map(|download| download.bytes.load(Ordering::Relaxed)).collect();
+        let here: Vec<u64> =
+            self.each.iter().map(|download| download.bytes.load(Ordering::Relaxed)).collect();
         let _ = wait::try_until(PATIENCE, || self.have_come(&here).then_some(()));
         for (download, from) in self.each.iter().zip(here) {
             if download.bytes.load(Ordering::Relaxed) <= from {
@@ -122,10 +127,13 @@ fn run(to: SocketAddr, all: &[Arc<Download>], but: &[String], is_over: watch::Re
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let mut downloads = tokio::task::JoinSet::new();
-        for download in all {
+        let count = all.len() as u32;
+        for (n, download) in all.iter().enumerate() {
             let (download, expected) = (Arc::clone(download), Arc::clone(&expected));
             let (but, mut is_over) = (but.to_vec(), is_over.clone());
             downloads.spawn(async move {
+                // nginx sends a second's worth at once: not all of them in the same moment.
+                tokio::time::sleep(SPREAD * n as u32 / count).await;
                 tokio::select! {
                     end = follow(to, &download, &but, &expected) => {
                         let why = end.map_or_else(|fault| fault.to_string(), |()| "it has come to its end".to_owned());
@@ -139,12 +147,7 @@ fn run(to: SocketAddr, all: &[Arc<Download>], but: &[String], is_over: watch::Re
     });
 }
 
-async fn follow(
-    to: SocketAddr,
-    download: &Download,
-    but: &[String],
-    expected: &[u8],
-) -> std::io::Result<()> {
+async fn follow(to: SocketAddr, download: &Download, but: &[String], expected: &[u8]) -> std::io::Result<()> {
     let (mut stream, first) = loop {
         let mut stream = TcpStream::connect(to).await?;
         stream.write_all(format!("GET /{FILE} HTTP/1.0\r\n\r\n").as_bytes()).await?;

@@ -89,10 +89,13 @@ impl Setup {
         if self.scheduler.is_some() { peer::XX } else { peer::KK }
     }
 
-    fn config(&self, lab: &Lab, n: usize, reals: &[usize]) -> String {
+    /// The configuration of director `n`, with these real servers of `lab`.
+    #[track_caller]
+    pub fn config(&self, lab: &Lab, n: usize, reals: &[usize]) -> String {
         let seconds = self.interval.as_secs_f64();
         let Some(scheduler) = self.scheduler else {
-            let instance = Instance { version: self.version, interval: seconds, ..Instance::slow(PRIORITIES[n]) };
+            let instance =
+                Instance { version: self.version, interval: seconds, ..Instance::slow(PRIORITIES[n]) };
             return instance.to_string();
         };
         let service = Service::tcp(80).with(&format!("scheduler = \"{scheduler}\""));
@@ -216,7 +219,7 @@ impl Stage {
     /// What clients notice while `act` makes director `n` the active one.
     #[track_caller]
     fn notice(&mut self, n: usize, act: impl FnOnce(&mut Stage)) -> Part {
-        let before = self.broken().len();
+        let known = self.broken();
         let from = Instant::now();
         act(self);
         until_only(&self.peers, n);
@@ -225,8 +228,13 @@ impl Stage {
         self.downloads.iter().for_each(Downloads::go_on);
         // The peer may take it back, or the router have been told otherwise.
         std::thread::sleep(REST);
-        let downloads = self.downloads.iter().map(Downloads::count).sum::<usize>() - before;
-        Part { from, to: Instant::now(), downloads, broken: self.broken().split_off(before) }
+        let downloads = self.downloads.iter().map(Downloads::count).sum::<usize>() - known.len();
+        let mut broken = self.broken();
+        for why in known {
+            // Which of those with the same reason makes no difference.
+            broken.iter().position(|other| *other == why).map(|n| broken.swap_remove(n));
+        }
+        Part { from, to: Instant::now(), downloads, broken }
     }
 
     fn go(&mut self, event: Event) {

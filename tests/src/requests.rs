@@ -164,7 +164,8 @@ mod tests {
     #[test]
     fn a_gap_is_the_longest_time_without_an_answer_whoever_began_when() {
         let begin = Instant::now();
-        let requests = at(begin, &[(0, 2, true), (1, 900, true), (2, 30, false), (40, 43, true), (45, 50, true)]);
+        let requests =
+            at(begin, &[(0, 2, true), (1, 900, true), (2, 30, false), (40, 43, true), (45, 50, true)]);
         let seen = requests.seen(begin, begin + Duration::from_millis(60));
         assert_eq!((seen.gap, seen.made, seen.failed.len()), (Duration::from_millis(40), 5, 1));
     }
