@@ -110,6 +110,20 @@ pub async fn remove(netlink: &Netlink, vip: Vip) -> Result<(), Error> {
     }
 }
 
+/// Removes an address as it was found, whoever added it and however. That it is gone already is fine.
+pub async fn remove_found(netlink: &Netlink, found: &Address) -> Result<(), Error> {
+    let vip = Vip { index: found.index, address: found.address };
+    let mut message = vip.message();
+    message.header.prefix_len = found.prefix_len;
+    message.attributes =
+        vec![AddressAttribute::Local(found.address), AddressAttribute::Address(found.subnet)];
+    let call = || vip.call("RTM_DELADDR", "del");
+    match netlink.change(RouteNetlinkMessage::DelAddress(message), 0, call).await {
+        Err(error) if matches!(error.errno(), Some(libc::EADDRNOTAVAIL | libc::ENODEV)) => Ok(()),
+        result => result,
+    }
+}
+
 /// The interface a VIP belongs on: where the operator put it already, else the one whose connected subnet holds
 /// it (the longest prefix wins), else the first. `interfaces` are the director's, in the order of its
 /// configuration; `None` if it is empty.

@@ -8,6 +8,7 @@ pub mod config;
 pub mod descriptors;
 pub mod error;
 pub mod event;
+pub mod guard;
 pub mod health;
 pub mod link;
 pub mod model;

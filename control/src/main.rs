@@ -71,6 +71,9 @@ enum Command {
     },
     /// Make a running director read its configuration again
     Reload,
+    /// Wait for the end of the director that has started this, and take its addresses away if it was killed
+    #[command(name = shunt::guard::WORD, hide = true)]
+    Guard,
     /// Announce the addresses of active virtual routers (gratuitous ARP, neighbour advertisements)
     Announce {
         /// Its name [default: all]
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
     }
     let done = match cli.command {
         Command::Run { config } => run(Options { config, reading, socket }),
+        Command::Guard => guard(),
         Command::Check { file } => check(&file, &reading),
         Command::Convert { file } => convert(&file, &reading),
         Command::Schema => out(&config::schema()),
@@ -139,6 +143,10 @@ fn run(options: Options) -> anyhow::Result<()> {
         }
         error => anyhow::anyhow!("shunt: {error}"),
     })
+}
+
+fn guard() -> anyhow::Result<()> {
+    runtime()?.block_on(shunt::guard::stand()).context("addresses of a director that was killed may be left")
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -8,15 +8,21 @@ use std::process::Command;
 /// Writes `bytes` bytes that look random and follow from `seed`.
 pub fn write(path: &Path, bytes: u64, seed: u64) -> io::Result<()> {
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    stream(&mut file, bytes, seed)?;
+    file.flush()
+}
+
+/// The same, to wherever.
+pub fn stream(to: &mut impl Write, bytes: u64, seed: u64) -> io::Result<()> {
     let mut state = seed;
     let mut left = bytes;
     while left > 0 {
         let word = next(&mut state).to_le_bytes();
         let take = left.min(8) as usize;
-        file.write_all(&word[..take])?;
+        to.write_all(&word[..take])?;
         left -= take as u64;
     }
-    file.flush()
+    Ok(())
 }
 
 /// The SHA-256 of a file, in hexadecimal.

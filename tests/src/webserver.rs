@@ -160,6 +160,7 @@ http {{
     add_header X-Real-Server {name} always;
     location = / {{ return 200 "{name}\n"; }}
     location /slow {{ root files; limit_rate 64k; }}
+    location /trickle {{ root files; limit_rate 16k; }}
     location / {{ root files; }}
     location /upload/ {{ root .; dav_methods PUT; }}
   }}

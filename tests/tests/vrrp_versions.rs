@@ -117,6 +117,6 @@ fn the_checksum_of_rfc_9568_is_understood_by_shunt_and_not_by_keepalived() {
         for (n, sum) in [(modern, Sum::MessageOnly), (1 - modern, Sum::Right)] {
             assert!(seen.of(lab.director(n)).all(|heard| heard.advert.sum == sum), "{n}");
         }
-        assert!(seen.of(lab.director(0)).count() > 3);
+        assert!(seen.of(lab.director(0)).count() > 1);
     });
 }

@@ -50,6 +50,11 @@ struct Entry {
 }
 
 impl Table {
+    /// All that are wanted.
+    pub(super) fn wanted(&self) -> Vec<NeighborKey> {
+        self.entries.keys().copied().collect()
+    }
+
     /// What is known now.
     pub(super) fn view(&self) -> Arc<NeighborView> {
         self.view.clone()

@@ -33,6 +33,7 @@ pub struct NeighborWatch {
 enum Command {
     Want(BTreeSet<NeighborKey>),
     Revalidate(NeighborKey),
+    RevalidateAll,
 }
 
 impl NeighborWatch {
@@ -60,6 +61,11 @@ impl NeighborWatch {
     /// is confirmed some 3 s later. For a real server whose health check fails.
     pub fn revalidate(&self, key: NeighborKey) {
         self.send(Command::Revalidate(key));
+    }
+
+    /// As [`NeighborWatch::revalidate`], of all that are wanted: a link was down, and they were asked in vain.
+    pub fn revalidate_all(&self) {
+        self.send(Command::RevalidateAll);
     }
 
     /// What is known now.
@@ -103,6 +109,11 @@ impl<E: From<Event>> State<E> {
                         }
                     }
                     Some(Command::Revalidate(key)) => self.revalidate(key).await,
+                    Some(Command::RevalidateAll) => {
+                        for key in self.table.wanted() {
+                            self.revalidate(key).await;
+                        }
+                    }
                     None => return,
                 },
                 notice = subscription.next() => match notice {

@@ -8,6 +8,7 @@
 
 mod adopt;
 mod publish;
+mod readiness;
 mod sync;
 mod vrrp;
 
@@ -15,7 +16,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use shunt_dataplane::packet::MacAddress;
-use shunt_dataplane::plane::Dataplane;
+use shunt_dataplane::plane::{Dataplane, Setup};
+use shunt_dataplane::xsk::program::OpenError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -29,6 +31,7 @@ use crate::config::{self, Loaded};
 use crate::descriptors;
 use crate::error::Error;
 use crate::event::Event;
+use crate::guard::Guard;
 use crate::health::vip::VipChecks;
 use crate::health::{self, PassiveHealth, Runner};
 use crate::link::{self, Change, Link, LinkWatch};
@@ -45,6 +48,7 @@ use crate::survey::{Survey, SurveyError, survey};
 use crate::sync::FlowSyncer;
 use crate::vrrp::thread::VrrpThread;
 use crate::vrrp::track::{self, Trackers};
+use readiness::Readiness;
 use vrrp::Pulse;
 
 /// How long `ready` waits for first checks and MAC addresses; then it is said with what there is.
@@ -52,6 +56,9 @@ const READY_WITHIN: Duration = Duration::from_secs(3);
 /// Workers' retired states are freed, workers looked after, and what depends on the time alone is brought up to date
 /// this often.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
+
+/// The guard of a director that was killed is gone by then, also on a busy machine.
+const GUARD_GONE: Duration = Duration::from_secs(1);
 
 /// Programs and mail about the end of shunt may take this long.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -91,6 +98,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
             ready_by = None;
             supervisor.say_ready();
         }
+        supervisor.follow_readiness();
         tokio::select! {
             Some(event) = events.recv() => {
                 let mut result = supervisor.handle(event).await;
@@ -158,6 +166,8 @@ struct Supervisor {
     tracked: Option<track::Results>,
     pulse: Pulse,
     sync: Option<FlowSyncer>,
+    readiness: Readiness,
+    guard: Option<Guard>,
     is_ready: bool,
 }
 
@@ -174,7 +184,7 @@ impl Supervisor {
         warnings.iter().chain(programs.iter()).for_each(|warning| tracing::warn!("{warning}"));
         let neighbors = NeighborWatch::start(&netlink, sender.clone())?;
         let vips = VipOwner::start(&netlink, sender.clone())?;
-        let plane = Dataplane::open(&setup(&loaded.model, &survey))?;
+        let plane = open(&setup(&loaded.model, &survey)).await?;
         describe(&plane);
         if let Err(error) = descriptors::raise_limit() {
             tracing::warn!(
@@ -208,6 +218,8 @@ impl Supervisor {
             tracked: None,
             pulse: Pulse::default(),
             sync: None,
+            readiness: Readiness::new(Instant::now().into()),
+            guard: None,
             is_ready: false,
         };
         if let Err(error) = supervisor.adopt().await {
@@ -230,6 +242,7 @@ impl Supervisor {
         match event {
             Event::Link(event) => {
                 self.follow_link_of_sync();
+                self.follow_link_of_readiness(&event);
                 return self.link_changed(event);
             }
             Event::Address(address::Event::Removed(vip)) => {
@@ -353,7 +366,21 @@ impl Supervisor {
         }
         // Dropping the dataplane joins its workers.
         drop(self.plane);
+        drop(self.guard);
         self.notifier.finish(LAST_WORDS).await;
+    }
+}
+
+/// Opens the dataplane. The guard of a director that was killed just now holds the interface for some milliseconds more.
+async fn open(setup: &Setup) -> Result<Dataplane, OpenError> {
+    let until = Instant::now() + GUARD_GONE;
+    loop {
+        match Dataplane::open(setup) {
+            Err(OpenError::ProgramTaken { .. }) if Instant::now() < until => {
+                tokio::time::sleep(GUARD_GONE / 20).await;
+            }
+            opened => return opened,
+        }
     }
 }
 

@@ -19,7 +19,7 @@ impl Supervisor {
         let Some(wanted) = &self.loaded.model.vrrp.sync else {
             self.sync = None;
             self.plane.make_room(None);
-            self.vrrp.allow_preempt(true);
+            self.readiness.synced = true;
             return Ok(());
         };
         let links = self.links.view();
@@ -28,7 +28,7 @@ impl Supervisor {
             None => FlowSyncer::start(wanted, &links, Instant::now()).map(|sync| {
                 self.sync = Some(sync);
                 // Who joins hears the others out first.
-                self.vrrp.allow_preempt(false);
+                self.readiness.synced = false;
             }),
         };
         if let Err(Error::Key(KeyError::Unreadable { error, .. })) = &done
@@ -58,7 +58,7 @@ impl Supervisor {
         let Some((sync, flows)) = self.sync.as_mut().zip(self.plane.flows()) else { return };
         if let Some(Event::Synced) = sync.tick(Instant::now(), flows) {
             tracing::info!("flows of other directors: {}", sync.view(Instant::now()).snapshot);
-            self.vrrp.allow_preempt(true);
+            self.readiness.synced = true;
         }
     }
 

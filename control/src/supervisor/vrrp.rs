@@ -9,6 +9,7 @@ use shunt_dataplane::packet::MacAddress;
 
 use super::Supervisor;
 use crate::error::Error;
+use crate::guard::Guard;
 use crate::model::Vrrp;
 use crate::news;
 use crate::vrrp::thread::{Event, Facts};
@@ -29,10 +30,32 @@ pub(super) struct Pulse {
 impl Supervisor {
     /// The thread goes on with what the model says.
     pub(super) fn set_vrrp(&mut self) {
+        self.set_guard();
+        // Before it can hear anybody.
+        self.follow_readiness();
         let model = &self.loaded.model;
         self.trackers.set(&model.vrrp, &model.scripts);
         self.vrrp.configure(Arc::new(model.vrrp.clone()), Facts::default());
         self.track();
+    }
+
+    /// Somebody takes the addresses away if this is killed.
+    fn set_guard(&mut self) {
+        let addresses = self.loaded.model.vrrp.addresses();
+        if addresses.is_empty() && self.guard.is_none() {
+            return;
+        }
+        let guarded = match &mut self.guard {
+            Some(guard) => guard.watch(addresses.into_iter().collect()),
+            None => Guard::start()
+                .and_then(|guard| self.guard.insert(guard).watch(addresses.into_iter().collect())),
+        };
+        if let Err(error) = guarded {
+            tracing::warn!(
+                "nobody takes the virtual addresses away if this director is killed, and then its kernel resets \
+                 connections until another one takes over: {error}"
+            );
+        }
     }
 
     /// Tells the thread what is tracked, if there is anything to yield.

@@ -145,6 +145,14 @@ impl Exchange {
         self.key = key;
     }
 
+    /// It was cut off: all directors that are known are asked for all again, and waited for.
+    pub fn rejoin(&mut self, now: Instant) {
+        (self.joining, self.start) = (Joining::Waiting, now);
+        for peer in self.peers.iter_mut() {
+            peer.request = Some((now, Duration::ZERO));
+        }
+    }
+
     /// A datagram came in. What there is to say about it goes to the log.
     pub fn hear(&mut self, now: Instant, source: IpAddr, bytes: &[u8], flows: &mut Flows<'_>) {
         match self.believe(now, source, bytes) {

@@ -55,7 +55,7 @@ const ROOM: (u32, u32) = (1280 - HEADERS, 1500 - HEADERS);
 /// What the supervisor is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The flows of the others are here, or the wait for them is over: preemption is allowed. Once.
+    /// The flows of the others are here, or the wait for them is over. Once, and once again after `rejoin`.
     Synced,
 }
 
@@ -127,6 +127,12 @@ impl FlowSyncer {
         }
         self.exchange.set(terms, key);
         Ok(())
+    }
+
+    /// This director was cut off from the others, or is: it waits for their flows as at its start, and says so again.
+    pub fn rejoin(&mut self, now: Instant) {
+        self.exchange.rejoin(now);
+        self.is_said = false;
     }
 
     /// Hears what has come, tells what there is to tell. To be called every `TICK`.
