@@ -77,13 +77,28 @@ pub async fn survey(
     running: &[Link],
 ) -> Result<(Survey, Faults), SurveyError> {
     let mut faults = Vec::new();
+    let mut missing = Vec::new();
     let mut interfaces = Vec::new();
     for name in &loaded.model.director.interfaces {
         match find_interface(links, name) {
             Ok(link) => interfaces.push(link.clone()),
             Err((message, help)) => {
-                faults.push(loaded.locations.error(&Place::Interface(name.clone()), message, help));
+                missing.push((Place::Interface(name.clone()), message, help, loaded.model.vrrp.on(name)));
             }
+        }
+    }
+    // A virtual router waits for its interface, in Fault; but a director with no interface at all is none.
+    let waits =
+        |of_router: bool| of_router && loaded.model.director.auto_interfaces && !interfaces.is_empty();
+    let mut waiting = Vec::new();
+    for (place, message, help, of_router) in missing {
+        if waits(of_router) {
+            let message =
+                format!("{message}: its virtual routers wait for it, and no frame is taken from it");
+            let help = format!("{help}; then start shunt again");
+            waiting.push(loaded.locations.warning(&place, message, help));
+        } else {
+            faults.push(loaded.locations.error(&place, message, help));
         }
     }
     if loaded.model.director.auto_interfaces {
@@ -116,6 +131,7 @@ pub async fn survey(
     if !faults.is_empty() {
         return Err(SurveyError::Faults(faults.into_iter().collect()));
     }
+    faults.extend(waiting);
     let mut ways = HashMap::new();
     for service in &loaded.model.services {
         for real in service.servers() {

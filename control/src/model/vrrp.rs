@@ -390,6 +390,15 @@ impl Version {
 }
 
 impl Vrrp {
+    /// Whether a virtual router is on this interface, or tracks it, or has an address there.
+    pub fn on(&self, interface: &str) -> bool {
+        self.routers.iter().any(|router| {
+            let places = router.all_addresses().filter_map(|address| address.interface.as_deref());
+            let tracked = router.track.interfaces.iter().map(|tracked| tracked.name.as_str());
+            router.interface == interface || places.chain(tracked).any(|name| name == interface)
+        })
+    }
+
     /// All addresses that virtual routers hold while they are active.
     pub fn addresses(&self) -> HashSet<IpAddr> {
         self.routers.iter().flat_map(VirtualRouter::all_addresses).map(|address| address.address).collect()
