@@ -192,6 +192,13 @@ pub async fn survey(
             Severity::Error => loaded.locations.error(&place, format!("{vip} {message}"), help),
             Severity::Warning => loaded.locations.warning(&place, format!("{vip} {message}"), help),
         };
+        if !of_routers.is_empty() && !of_routers.contains(&vip) {
+            let complaint = (
+                "is of no virtual router: this director holds it always, and so does any other with this service".into(),
+                "add it to the addresses of a router (virtual_ipaddress)".into(),
+            );
+            faults.push(fault(complaint, Severity::Warning));
+        }
         let index = address::interface_for(vip, &indices, &addresses);
         let link = interfaces.iter().find(|link| Some(link.index) == index);
         if let Some(complaint) = link.filter(|_| vip.is_ipv6()).and_then(|link| ipv6_is_off(&link.name)) {

@@ -1,9 +1,14 @@
 //! Passwords of version 2: they keep neighbours' routers apart, and a wrong one must be found by who looks for it.
 
+use std::time::Duration;
+
 use shunt_tests::address::VIP;
-use shunt_tests::peer::{Peer, each_way, until_only};
+use shunt_tests::peer::{Peer, XX, each_way, until_only};
+use shunt_tests::tally::list;
 use shunt_tests::wire::{Listener, Wire};
-use shunt_tests::{Instance, Kind, Lab};
+use shunt_tests::{Instance, Kind, Lab, wait};
+
+const SOON: Duration = Duration::from_secs(20);
 
 fn lab() -> Lab {
     Lab::builder().directors(2).real_servers(0).build()
@@ -61,5 +66,14 @@ fn directors_that_do_not_agree_are_both_active_and_say_why() {
         peers[1].wait_for(0, "(VI_2) received a 1 auth, expecting 0!");
         peers[0].wait_for(0, "(VI_3) received a 1 auth, expecting 0!");
         peers[1].wait_for(0, "(VI_3) received a 0 auth, expecting 1!");
+        // Neither puts its adverts off.
+        for peer in peers.iter().filter(|_| pair == XX) {
+            let Peer::Shunt(director) = peer else { continue };
+            wait::until(SOON, "both to be seen as active", || {
+                let view = director.show("vrrp");
+                let rivals = list(&view["routers"]).iter().filter(|row| row["rival"]["source"].is_string());
+                (rivals.count() == 3).then_some(())
+            });
+        }
     });
 }

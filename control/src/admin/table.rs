@@ -126,11 +126,14 @@ fn troubles(view: &Value) -> String {
         }
         let rival = &row["rival"];
         if rival.is_object() {
+            let priority = match &rival["priority"] {
+                Value::Null => "its adverts are refused".to_owned(),
+                priority => format!("with priority {priority}"),
+            };
             text += &format!(
-                "\n{name}: TWO ARE ACTIVE for {:.0} s: {} too, with priority {}, last heard {:.1} s ago\n",
+                "\n{name}: TWO ARE ACTIVE for {:.0} s: {} too, {priority}, last heard {:.1} s ago\n",
                 rival["seconds"].as_f64().unwrap_or_default(),
                 self::text(&rival["source"], "source"),
-                rival["priority"],
                 rival["seconds_ago"].as_f64().unwrap_or_default(),
             );
         }

@@ -91,6 +91,19 @@ struct Own {
     worst: Duration,
     /// Key of its announcements: it outlives a reload, as the router does.
     key: u64,
+    /// Somebody whose adverts are refused, and who is active all the same.
+    deaf_to: Option<Shadow>,
+}
+
+/// An active director that this one, active too, cannot understand: a wrong password, another version.
+#[derive(Debug, Clone, Copy)]
+struct Shadow {
+    source: IpAddr,
+    since: Instant,
+    last: Instant,
+    /// Adverts of this router that had been refused before, and since then.
+    before: u64,
+    adverts: u64,
 }
 
 impl Driver {

@@ -61,6 +61,27 @@ impl Rejection {
         Rejection::Peer,
     ];
 
+    /// Whether it is rather a director that is configured otherwise than noise, or an attack.
+    pub fn is_of_a_director(self) -> bool {
+        use Rejection::{
+            Addresses, AuthType, Checksum, Count, Destination, Interval, InvalidAuthType, Password, Peer,
+            Version,
+        };
+        matches!(
+            self,
+            Version
+                | InvalidAuthType
+                | AuthType
+                | Password
+                | Interval
+                | Count
+                | Checksum
+                | Destination
+                | Addresses
+                | Peer
+        )
+    }
+
     /// Its name, for metrics: it does not change.
     pub fn name(self) -> &'static str {
         match self {

@@ -115,8 +115,8 @@ pub struct RejectedView {
 pub struct RivalView {
     /// Source of his adverts.
     pub source: IpAddr,
-    /// His priority.
-    pub priority: u8,
+    /// His priority; none: his adverts are refused (the router's `last_rejected` says why).
+    pub priority: Option<u8>,
     /// For how long.
     pub seconds: f64,
     /// When he was last heard.

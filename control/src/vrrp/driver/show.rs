@@ -1,14 +1,17 @@
 //! Makes the view.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Driver, Own, SHOWN, SHOWN_BUSY};
+use super::{Driver, Own, SHOWN, SHOWN_BUSY, Shadow};
 use crate::model::VirtualRouter;
 use crate::vrrp::view::{
     ActiveView, ChangeView, Counters, GroupView, RejectedView, RivalView, RouterView, View,
 };
-use crate::vrrp::{Rejection, RouterId};
+use crate::vrrp::{Rejection, RouterId, State};
+
+/// The view is so old at most.
+const LAG: Duration = SHOWN;
 
 impl Driver {
     /// Renews the view when it is due.
@@ -19,6 +22,7 @@ impl Driver {
             return;
         }
         (self.shown, self.changed) = (Some(now), false);
+        self.look_for_shadows(now);
         let routers = self.vrrp.routers.iter().zip(&self.own).enumerate();
         let routers: Vec<RouterView> =
             routers.map(|(n, (router, own))| self.router_view(now, RouterId(n), router, own)).collect();
@@ -41,6 +45,27 @@ impl Driver {
             routers,
         };
         *self.view.lock().expect("no holder of this lock panics") = Arc::new(view);
+    }
+
+    /// Two are active at once also where neither takes the other's adverts.
+    fn look_for_shadows(&mut self, now: Instant) {
+        for (n, (router, own)) in self.vrrp.routers.iter().zip(&mut self.own).enumerate() {
+            let (status, counts) = (self.routers.status(RouterId(n)), self.inbox.counts(RouterId(n)));
+            let silence = status.interval * u32::from(router.down_timer_adverts) + LAG;
+            let refused: u64 = counts.rejected.iter().sum();
+            let last = counts.last_rejected.as_ref().filter(|(when, _, reason, _)| {
+                let recent = now.saturating_duration_since(*when) < silence && *when >= status.since;
+                status.state == State::Active && reason.is_of_a_director() && recent
+            });
+            own.deaf_to = last.map(|(when, source, ..)| match own.deaf_to {
+                Some(shadow) => {
+                    Shadow { source: *source, last: *when, adverts: refused - shadow.before, ..shadow }
+                }
+                None => {
+                    Shadow { source: *source, since: *when, last: *when, before: refused - 1, adverts: 1 }
+                }
+            });
+        }
     }
 
     fn router_view(&self, now: Instant, id: RouterId, router: &VirtualRouter, own: &Own) -> RouterView {
@@ -89,13 +114,23 @@ impl Driver {
                     seconds_ago: ago(*when),
                 }
             }),
-            rival: status.rival.as_ref().map(|rival| RivalView {
-                source: rival.source,
-                priority: rival.priority,
-                seconds: ago(rival.since),
-                seconds_ago: ago(rival.last),
-                adverts: rival.adverts,
-            }),
+            rival: match (&status.rival, &own.deaf_to) {
+                (Some(rival), _) => Some(RivalView {
+                    source: rival.source,
+                    priority: Some(rival.priority),
+                    seconds: ago(rival.since),
+                    seconds_ago: ago(rival.last),
+                    adverts: rival.adverts,
+                }),
+                (None, Some(shadow)) => Some(RivalView {
+                    source: shadow.source,
+                    priority: None,
+                    seconds: ago(shadow.since),
+                    seconds_ago: ago(shadow.last),
+                    adverts: shadow.adverts,
+                }),
+                (None, None) => None,
+            },
             last_change: status.last_change.as_ref().map(|(from, to, cause)| ChangeView {
                 from: from.word(),
                 to: to.word(),
