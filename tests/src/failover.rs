@@ -15,8 +15,6 @@ use crate::requests::Seen;
 use crate::{Downloads, Instance, Lab, Requests, Service, WebServer, wait};
 
 const SOON: Duration = Duration::from_secs(30);
-/// How long nothing is done, before a change and after it.
-const REST: Duration = Duration::from_secs(2);
 /// Priorities of the two directors.
 pub const PRIORITIES: [u8; 2] = [150, 100];
 /// Real servers of the lab, and those that are in force before and after the change: one goes, two come.
@@ -52,6 +50,8 @@ pub struct Setup {
     pub per_second: u32,
     /// Downloads that begin before the director goes, and as many again while it is away.
     pub downloads: usize,
+    /// How long nothing is done, before a change and after it. Flows are told within half a second.
+    pub rest: Duration,
 }
 
 /// What clients noticed of one change of director.
@@ -143,7 +143,7 @@ pub fn run(setup: Setup, event: Event) -> Outcome {
     stage.change([0, 1], &AFTER);
     stage.until_told(1);
 
-    let (from, ()) = (Instant::now(), std::thread::sleep(REST));
+    let (from, ()) = (Instant::now(), std::thread::sleep(setup.rest));
     let rest = (from, Instant::now());
 
     let away = stage.notice(1, |stage| stage.go(event));
@@ -227,7 +227,7 @@ impl Stage {
         wait::until(SOON, "an answer", || self.requests.is_answered_since(now).then_some(()));
         self.downloads.iter().for_each(Downloads::go_on);
         // The peer may take it back, or the router have been told otherwise.
-        std::thread::sleep(REST);
+        std::thread::sleep(self.setup.rest);
         let downloads = self.downloads.iter().map(Downloads::count).sum::<usize>() - known.len();
         let mut broken = self.broken();
         for why in known {

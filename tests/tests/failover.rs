@@ -8,7 +8,14 @@ use shunt_tests::{Director, Lab, Tally, WebServer, expect, shown, wire};
 
 fn setup(scheduler: &'static str) -> Setup {
     let interval = Duration::from_millis(100);
-    Setup { scheduler: Some(scheduler), version: 3, interval, per_second: 50, downloads: 12 }
+    Setup {
+        scheduler: Some(scheduler),
+        version: 3,
+        interval,
+        per_second: 50,
+        downloads: 12,
+        rest: Duration::from_secs(1),
+    }
 }
 
 /// Real servers were added and removed since the downloads began; those that begin while one director is away are unknown

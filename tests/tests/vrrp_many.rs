@@ -31,9 +31,13 @@ fn twelve_addresses_in_another_order_are_the_same_addresses() {
         Listener::open(&lab).wait_for(lab.director(0), 8);
         until_only_holds(&peers, 0, address(1));
         let seen = wire.stop();
-        assert_eq!(seen.of(lab.director(1)).count(), 0, "{}", seen.story());
+        // As below: keepalived may be too late on a busy machine.
+        if pair == XX {
+            assert_eq!(seen.of(lab.director(1)).count(), 0, "{}", seen.story());
+        }
         for n in 1..=12 {
-            assert_eq!(seen.announced(address(n)).len(), 5, "of {}", address(n));
+            let announced = seen.announced(address(n)).len();
+            assert!(announced == 5 || (pair != XX && announced > 5), "{announced} of {}", address(n));
         }
         peers[0].stop();
         for n in 1..=12 {

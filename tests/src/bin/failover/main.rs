@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use shunt_tests::failover::{Event, Noticed, Setup, run};
 
+/// Before and after a change.
+const REST: Duration = Duration::from_secs(2);
+
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     println!(
@@ -19,7 +22,8 @@ fn main() {
                 [("SIGTERM", Event::Terminate), ("SIGKILL", Event::Kill), ("cable", Event::Unplug)]
             {
                 let interval = Duration::from_millis(ms);
-                let setup = Setup { scheduler, version, interval, per_second: 1000, downloads: 100 };
+                let setup =
+                    Setup { scheduler, version, interval, per_second: 1000, downloads: 100, rest: REST };
                 let who =
                     scheduler.map_or("keepalived".to_owned(), |scheduler| format!("shunt, {scheduler}"));
                 let label = format!("| {who} | {version} | {ms} ms | {name} |");
