@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use crate::compile::Standing;
 use crate::health::RealKey;
-use crate::model::{Model, RealServer, VirtualService};
+use crate::model::{Model, RealServer, VirtualService, Vrrp};
 use crate::notify::{Cause, News, Told};
 use crate::quorum::Change;
 use crate::vrrp::State;
@@ -121,15 +121,22 @@ pub fn of_vrrp(model: &Model, event: &Event) -> Option<News> {
     }
 }
 
-/// What is told of virtual routers and their groups when the director ends.
-pub fn of_vrrp_end(model: &Model) -> Vec<News> {
-    let routers = model.vrrp.routers.iter().map(|router| News::Router {
+/// What is told of virtual routers and their groups that end: those of `before` that `now` has not; none: all, since the
+/// director ends.
+pub fn of_vrrp_end(before: &Model, now: Option<&Model>) -> Vec<News> {
+    let ends = |has: &dyn Fn(&Vrrp) -> bool| now.is_none_or(|now| !has(&now.vrrp));
+    let routers = before.vrrp.routers.iter();
+    let routers =
+        routers.filter(|router| ends(&|now| now.routers.iter().any(|other| other.name == router.name)));
+    let groups = before.vrrp.groups.iter();
+    let groups = groups.filter(|group| ends(&|now| now.groups.iter().any(|other| other.name == group.name)));
+    let routers = routers.map(|router| News::Router {
         name: router.name.clone(),
         hooks: router.hooks.clone(),
         state: Told::Stop,
         priority: router.priority,
     });
-    let groups = model.vrrp.groups.iter().map(|group| News::Group {
+    let groups = groups.map(|group| News::Group {
         name: group.name.clone(),
         hooks: group.hooks.clone(),
         state: Told::Stop,
@@ -200,6 +207,18 @@ mod tests {
 
     fn down() -> Standing {
         Standing::Down("connection refused".into())
+    }
+
+    #[test]
+    fn of_virtual_routers_only_those_are_told_that_end() {
+        let text = include_str!("../../configs/pair.toml");
+        let model = crate::config::parse("pair.toml", text).unwrap().model;
+        let mut without = model.clone();
+        without.vrrp.routers.clear();
+        let stopped = |news: Vec<News>| matches!(&news[..], [News::Router { name, state: Told::Stop, .. }] if name == "web");
+        assert!(stopped(of_vrrp_end(&model, None)));
+        assert!(stopped(of_vrrp_end(&model, Some(&without))));
+        assert_eq!(of_vrrp_end(&model, Some(&model)), []);
     }
 
     #[test]

@@ -127,6 +127,7 @@ impl Supervisor {
             }
             return refused(error.to_string());
         }
+        self.untold.extend(news::of_vrrp_end(&old_loaded.model, Some(&self.loaded.model)));
         self.untold.extend(news::of_removed(&old_loaded.model, &self.loaded.model, &before));
         self.tell();
         let done = format!("generation {} in force", self.plane.state().generation());

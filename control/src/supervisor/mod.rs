@@ -352,7 +352,7 @@ impl Supervisor {
     }
 
     async fn stop(mut self) {
-        for news in news::of_vrrp_end(&self.loaded.model) {
+        for news in news::of_vrrp_end(&self.loaded.model, None) {
             self.notifier.tell(news);
         }
         let has_quorum = |service: &VirtualService| !self.quorums.is_lost(&service.key);
