@@ -122,6 +122,10 @@ pub(super) fn find(pattern: &str, directory: &Path, checks: Checks, files: &File
                 let message = format!("no file matches {}", path.display());
                 found.errors.push((message, "remove the line, or use include, which may match nothing"));
             }
+            Ok(matches) if matches.is_empty() => {
+                let message = format!("no file matches {}: nothing is read", path.display());
+                found.warnings.push((message, RELATIVE));
+            }
             Ok(matches) => {
                 for path in matches {
                     match files.entry(&path) {
