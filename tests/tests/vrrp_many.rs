@@ -58,7 +58,11 @@ fn as_many_addresses_as_an_advert_can_hold() {
         let configs = [config(150), config(100)];
         let wire = Wire::tap(&lab);
         let mut peers = Peer::both(pair, &lab, [&configs[0], &configs[1]]);
-        until_only_holds(&peers, 0, address(255));
+        // Not alone, next to a keepalived that was late: of so many it leaves some behind.
+        match pair == XX {
+            true => until_only_holds(&peers, 0, address(255)),
+            false => peers[0].until_holding(address(255), true),
+        }
         Listener::open(&lab).wait_for(lab.director(0), 2);
         let seen = wire.stop();
         assert!(seen.of(lab.director(0)).all(|heard| heard.advert.addresses.len() == 255));

@@ -36,7 +36,7 @@ use crate::model::{VirtualRouter, Vrrp};
 use act::Waiting;
 
 /// Packets that are read from a socket before the clock is looked at.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 512;
 /// The view is this old at most.
 const SHOWN: Duration = Duration::from_secs(1);
 /// While packets come and nothing changes, it is renewed no more often than this.
