@@ -1,6 +1,6 @@
 //! Where adverts to a group go on the link. The kernel works that out by itself at the first packet, and keeps it among the
 //! neighbours; but when that table is full (`net.ipv4.neigh.default.gc_thresh3`: a thousand real servers are enough) groups
-//! are what it throws away first, and it takes no new one: adverts are refused with ENOBUFS for seconds, and another
+//! are what it throws away first, and it takes no new one: adverts can be lost for seconds, also without an error, and another
 //! director takes over. An entry that is permanent is never thrown away, nor is there ever no room for it.
 //!
 //! RFC 1112 section 6.4, RFC 2464 section 7; `neigh_alloc` and `neigh_forced_gc` in `net/core/neighbour.c`.
