@@ -67,8 +67,10 @@ impl Keepalived {
         let file = folder.join("keepalived.conf");
         std::fs::write(&file, config).unwrap_or_else(|fault| panic!("{}: {fault}", file.display()));
         let mut command = host.command_with_mounts("keepalived", &mounts);
-        // In the foreground, logging here, in detail, VRRP only, not started again when its child dies.
-        command.args(["-n", "-l", "-D", "-P", "-R", "-f"]).arg(&file);
+        // In the foreground, logging here and nowhere else, in detail, VRRP only, not started again when its child dies.
+        // Where there is no syslog, libc would write each line to the console as well (`LOG_CONS`), and a serial one stops
+        // a whole core for milliseconds a line: directors beside it were late by seconds.
+        command.args(["-n", "-l", "-G", "-D", "-P", "-R", "-f"]).arg(&file);
         command.arg("-p").arg(folder.join("keepalived.pid")).arg("-r").arg(folder.join("vrrp.pid"));
         let process = host.spawn(command);
         process.wait_for_line("Opening file", START);
