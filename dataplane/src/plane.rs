@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use crate::clock::{Clock, Tick};
 use crate::director::{Director, Memory, Rates};
 use crate::flow::{Capacity, FlowReader, FlowTable};
-use crate::forwarding::ForwardingState;
+use crate::forwarding::{ForwardingState, Synced};
 use crate::hash::HashKey;
 use crate::packet::MacAddress;
 use crate::port::{Pool, PortId};
@@ -115,6 +115,8 @@ pub struct Dataplane {
     publisher: Publisher<ForwardingState>,
     /// What other directors told of their flows.
     synced: Option<FlowTable>,
+    /// When this director became the active one last, or ceased to be.
+    took_over: Tick,
     room: Option<Capacity>,
     workers: Vec<WorkerView>,
     threads: Vec<JoinHandle<()>>,
@@ -139,6 +141,7 @@ impl Dataplane {
             programs,
             publisher: Publisher::new(ForwardingState::empty(setup.hash_key)),
             synced: None,
+            took_over: Tick::default(),
             room: None,
             workers: Vec::new(),
             threads: Vec::new(),
@@ -248,7 +251,8 @@ impl Dataplane {
         for program in &mut self.programs {
             result = result.and(program.unsteer_others(&wanted));
         }
-        self.publisher.publish(state.with_synced(self.synced.as_ref().map(FlowTable::reader)));
+        let synced = self.synced.as_ref().map(|synced| Synced::new(synced.reader(), self.took_over));
+        self.publisher.publish(state.with_synced(synced));
         for program in &mut self.programs {
             result = result.and(program.steer(&wanted));
         }
@@ -262,6 +266,12 @@ impl Dataplane {
             self.room = room;
             self.synced = room.map(|room| FlowTable::new(room, RandomState::new().hash_one("synced")));
         }
+    }
+
+    /// This director has become the active one, or has ceased to be: what it remembers of flows may be old news where other
+    /// directors tell of them. Workers know of it by the state that is published next.
+    pub fn take_over(&mut self) {
+        self.took_over = self.now();
     }
 
     /// All that is remembered of flows; none without room for those of other directors.

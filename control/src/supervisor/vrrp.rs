@@ -103,6 +103,8 @@ impl Supervisor {
     pub(super) fn vrrp_told(&mut self, event: Event) -> Result<(), Error> {
         match &event {
             Event::Died(why) => return Err(Error::Vrrp(why.clone())),
+            // Published with what else has come in.
+            Event::Changed { .. } => self.plane.take_over(),
             Event::Vmac { interface, mac, active } => self.steer_mac(*interface, MacAddress(*mac), *active),
             _ => {}
         }

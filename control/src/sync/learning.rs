@@ -7,14 +7,12 @@ use std::collections::HashMap;
 use serde::Serialize;
 use shunt_dataplane::flow::table::Inserted;
 use shunt_dataplane::flow::{Flow, FlowKey, Timeouts};
-use shunt_dataplane::forwarding::{ForwardingState, RealSlot, Service, ServiceId};
+use shunt_dataplane::forwarding::{ForwardingState, GRACE, RealSlot, Service, ServiceId};
 use shunt_dataplane::packet::Address;
 use shunt_dataplane::plane::Flows;
 
 use crate::sync::message::{Section, Told};
 
-/// What a flow is remembered longer than its director has said, in ticks: the way there, and until it is said again.
-pub const GRACE: u32 = 16;
 /// All that was told is looked through for what has expired in this many ticks of the syncer.
 const AGE: usize = 320;
 

@@ -28,7 +28,6 @@ use shunt_dataplane::forwarding::{ForwardingState, ServiceKey};
 use shunt_dataplane::hash::HashKey;
 use shunt_dataplane::plane::Flows;
 
-use crate::sync::learning::GRACE;
 use crate::sync::message::Told;
 
 /// Ticks in which all tables are looked through, if they are not too large for the time that a tick may take.

@@ -31,17 +31,50 @@ impl Director {
             Some((position, flow)) if flow.is_expired(now) || reopens(&flow, packet) => {
                 self.begin(state, service, packet, lookup, Some((position, flow)), now)?
             }
-            Some((position, flow)) => match holder(service, flow.real, flow.epoch) {
-                Some(real) => {
-                    self.keep(state, service, real, packet, lookup, position, flow, now);
-                    Choice { service, slot: flow.real, real }
+            Some((position, flow)) => {
+                match self.corrected(state, service, packet, lookup, position, flow, now) {
+                    Some(choice) => choice,
+                    None => match holder(service, flow.real, flow.epoch) {
+                        Some(real) => {
+                            self.keep(state, service, real, packet, lookup, position, flow, now);
+                            Choice { service, slot: flow.real, real }
+                        }
+                        None => self.orphaned(state, service, packet, lookup, position, flow, now)?,
+                    },
                 }
-                None => self.orphaned(state, service, packet, lookup, position, flow, now)?,
-            },
+            }
             None => self.begin(state, service, packet, lookup, None, now)?,
         };
         self.count_real(choice.real, candidate);
         Ok(choice)
+    }
+
+    /// A remembered flow that another director has seen more of: it was active while this one was cut off, and the client
+    /// may have ended that connection there, and begun another one from the same port.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "inlined: what the look-up found out, not to be found out again"
+    )]
+    #[inline(always)]
+    fn corrected<'s>(
+        &mut self,
+        state: &ForwardingState,
+        service: &'s Service,
+        packet: &Packet,
+        lookup: &Lookup,
+        position: Position,
+        own: Flow,
+        now: Tick,
+    ) -> Option<Choice<'s>> {
+        let timeouts = &service.options().timeouts;
+        let synced = state.synced().filter(|synced| synced.may_know_better(&own, timeouts, now))?;
+        let told = synced.newer(lookup.hash, &lookup.key, &own, timeouts, now)?;
+        let real = holder(service, told.real, told.epoch)?;
+        let choice = Choice { service, slot: told.real, real };
+        let next = told.state.next(packet.protocol, packet.flags);
+        self.stats.flows_synced.add(1);
+        self.remember(state, &choice, next, lookup, Some((position, own)), now);
+        Some(choice)
     }
 
     /// One more packet of a remembered flow.
@@ -166,8 +199,7 @@ impl Director {
             }
             is_orphan = true;
         }
-        let synced = state.synced().and_then(|synced| synced.find(lookup.hash, &lookup.key));
-        if let Some(flow) = synced.filter(|flow| !flow.is_expired(now)) {
+        if let Some(flow) = state.synced().and_then(|synced| synced.find(lookup.hash, &lookup.key, now)) {
             if let Some(real) = holder(service, flow.real, flow.epoch) {
                 self.stats.flows_synced.add(1);
                 // It was past its first packets there, and no flood's: it need not prove that again.

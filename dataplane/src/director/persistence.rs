@@ -89,7 +89,7 @@ impl Director {
         let of = |readers: &[FlowReader]| {
             readers.iter().find_map(|reader| usable(service, reader.find(lookup.hash, &lookup.key), now))
         };
-        let synced = || state.synced().and_then(|synced| synced.find(lookup.hash, &lookup.key));
+        let synced = || state.synced().and_then(|synced| synced.find(lookup.hash, &lookup.key, now));
         of(before)
             .or_else(|| usable(service, own(), now))
             .or_else(|| of(after))

@@ -69,9 +69,10 @@ impl Director {
     ) -> Result<Choice<'s>, Refusal> {
         let Lookup { hash, key, slot } = *lookup;
         let own = self.memory.flows.find(slot, &key).map(|(_, flow)| flow);
-        let others = self.memory.other_flows.iter().chain(state.synced());
-        let others = others.filter_map(|other| other.find(hash, &key));
-        if let Some(flow) = own.into_iter().chain(others).find(|flow| !flow.is_expired(now)) {
+        let others = self.memory.other_flows.iter().filter_map(|other| other.find(hash, &key));
+        let known = own.into_iter().chain(others).find(|flow| !flow.is_expired(now));
+        let told = || state.synced().and_then(|synced| synced.find(hash, &key, now));
+        if let Some(flow) = known.or_else(told) {
             return self.go(state, candidate, key.service, flow.real, flow.epoch);
         }
         // Not remembered: it lives by the hash alone, if at all.

@@ -7,14 +7,16 @@
 pub mod builder;
 pub mod real;
 pub mod service;
+pub mod synced;
 
 use hashbrown::{HashMap, HashSet, HashTable};
 
-use crate::flow::{FlowKey, FlowReader};
+use crate::flow::FlowKey;
 
 pub use builder::{BuildError, Builder, RealSpec, ServiceSpec};
 pub use real::{Path, Real, RealState, Thresholds};
 pub use service::{NoReal, OnFailure, Options, Persistence, Ports, Service, ServiceKey};
+pub use synced::{GRACE, Synced};
 
 use crate::hash::HashKey;
 pub use crate::id::{RealSlot, ServiceId};
@@ -34,7 +36,7 @@ pub struct ForwardingState {
     /// The VIPs of the live services.
     vips: HashSet<Address>,
     /// What other directors told of their flows.
-    synced: Option<FlowReader>,
+    synced: Option<Synced>,
 }
 
 impl ForwardingState {
@@ -53,13 +55,13 @@ impl ForwardingState {
 
     /// The same state for workers that may read `synced`: flows of other directors, by the ids of this state.
     #[must_use]
-    pub fn with_synced(self, synced: Option<FlowReader>) -> Self {
+    pub fn with_synced(self, synced: Option<Synced>) -> Self {
         ForwardingState { synced, ..self }
     }
 
     /// Flows of other directors; none: nobody tells of any.
     #[inline(always)]
-    pub fn synced(&self) -> Option<&FlowReader> {
+    pub fn synced(&self) -> Option<&Synced> {
         self.synced.as_ref()
     }
 

@@ -2,7 +2,7 @@
 
 use shunt_dataplane::clock::Tick;
 use shunt_dataplane::flow::{Capacity, Flow, FlowKey, FlowState, FlowTable, Timeouts};
-use shunt_dataplane::forwarding::{Builder, OnFailure, Persistence, ServiceKey, ServiceSpec};
+use shunt_dataplane::forwarding::{Builder, OnFailure, Persistence, ServiceKey, ServiceSpec, Synced};
 use shunt_dataplane::packet::Protocol;
 use shunt_dataplane::schedule::Policy;
 use shunt_dataplane::verdict::DropReason;
@@ -17,18 +17,24 @@ const SECOND: u32 = 4;
 struct Told {
     rig: Rig,
     table: FlowTable,
+    took_over: Tick,
 }
 
 impl Told {
     fn new(workers: usize) -> Told {
-        Told { rig: Rig::new(workers, 4096), table: FlowTable::new(Capacity::each(4096), 77) }
+        Told {
+            rig: Rig::new(workers, 4096),
+            table: FlowTable::new(Capacity::each(4096), 77),
+            took_over: Tick::default(),
+        }
     }
 
     fn publish(&mut self, specs: &[ServiceSpec]) {
         let next = Builder::after(self.rig.state(), self.rig.seats.len(), usize::from(PORTS))
             .build(specs)
             .expect("the specification is right");
-        self.rig.publisher.publish(next.with_synced(Some(self.table.reader())));
+        let synced = Synced::new(self.table.reader(), self.took_over);
+        self.rig.publisher.publish(next.with_synced(Some(synced)));
     }
 
     /// Client `n` of a service has real server number `real`, says a peer.
@@ -90,6 +96,40 @@ fn flows_that_a_peer_told_of_go_on_to_their_real_servers() {
     told.rig.check_gauges();
     let counted = told.rig.state().services().map(|(_, s)| s.counters().total(|c| &c.flows)).sum::<u64>();
     assert_eq!(counted, 0, "none of them is a new flow");
+}
+
+#[test]
+fn who_was_away_believes_the_peer_about_flows_that_went_on_there() {
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        let mut told = Told::new(1);
+        let (key, craft, state) = match protocol {
+            Protocol::Udp => (dns(), Craft::udp as fn(u32) -> Craft, FlowState::Udp),
+            _ => (http(), (|n| Craft::tcp(n, ACK)) as fn(u32) -> Craft, FlowState::Established),
+        };
+        let timeout = Timeouts::default().of(state) / SECOND;
+        told.publish(&[service(key, (0..7).map(up))]);
+        let real = |told: &mut Told, n: u32| told.rig.real(0, &craft(n).bytes()).expect("forwarded");
+        // Twice: what has had one packet only is forgotten soon.
+        let own: Vec<_> = (0..4).map(|n| [real(&mut told, n), real(&mut told, n)][1]).collect();
+        let other = |n: u32| (own[n as usize] + 1) % 7;
+        // The peer saw more of flow 1, before that of flow 2, and of flow 3 what is over by now.
+        let grace = 4;
+        told.rig.now += 100_000;
+        told.tell(&craft(1), key, other(1), state, timeout + grace - 50);
+        told.tell(&craft(2), key, other(2), state, timeout + grace - 150);
+        told.tell(&craft(3), key, other(3), state, 0);
+        told.took_over = Tick::from_millis(told.rig.now - 20_000);
+        told.publish(&[service(key, (0..7).map(up))]);
+        assert_eq!(real(&mut told, 1), other(1), "{protocol:?}");
+        for n in [0, 2, 3] {
+            assert_eq!(real(&mut told, n), own[n as usize], "{protocol:?} {n}");
+        }
+        // Since then it has had a packet here, so what the peer says now is no newer.
+        told.tell(&craft(1), key, own[1], state, timeout + grace - 10);
+        assert_eq!(real(&mut told, 1), other(1), "{protocol:?}");
+        assert_eq!(told.adopted(), 1);
+        told.rig.check_gauges();
+    }
 }
 
 #[test]
