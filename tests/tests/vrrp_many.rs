@@ -76,6 +76,7 @@ fn as_many_addresses_as_an_advert_can_hold() {
 #[test]
 fn a_hundred_routers_keep_their_times_and_hand_over_together() {
     const ROUTERS: u8 = 100;
+    const ADVERTS: usize = 10;
     each_way(|pair| {
         let lab = lab();
         let config = |priority| -> String {
@@ -93,7 +94,7 @@ fn a_hundred_routers_keep_their_times_and_hand_over_together() {
             until_only_holds(&peers, 0, address(vrid.into()));
         }
         let wire = Wire::tap(&lab);
-        Listener::open(&lab).wait_for(lab.director(0), 4 * usize::from(ROUTERS));
+        Listener::open(&lab).wait_for(lab.director(0), ADVERTS * usize::from(ROUTERS));
         let seen = wire.stop();
         // keepalived is late, and hears late, on a machine whose cores are busy: that is not for this test to judge.
         if pair == XX {
@@ -102,11 +103,14 @@ fn a_hundred_routers_keep_their_times_and_hand_over_together() {
         for vrid in (1..=ROUTERS).filter(|_| pair[0] == Kind::Shunt) {
             let times: Vec<_> =
                 seen.of(lab.director(0)).filter(|h| h.advert.vrid == vrid).map(|h| h.time).collect();
-            assert!(times.len() >= 3, "VRID {vrid}: {} adverts", times.len());
-            // Late once is the machine's fault, and so is a frame that the capture misses; what adds up is drift.
-            let span = *times.last().unwrap() - times[0];
-            let due = Duration::from_secs(span.as_secs_f64().round() as u64);
-            assert!(span.abs_diff(due) < Duration::from_millis(300), "VRID {vrid}: {span:?} for {due:?}");
+            assert!(times.len() >= ADVERTS - 2, "VRID {vrid}: {} adverts", times.len());
+            // An advert may be late on a busy machine, and the capture may miss one. What adds up is drift: of the
+            // first ones and of the last ones, how late was the most punctual?
+            let late = |time: &Duration| (time.as_secs_f64() - times[0].as_secs_f64() + 0.5).rem_euclid(1.0) - 0.5;
+            let least = |times: &[Duration]| times.iter().map(late).fold(f64::INFINITY, f64::min);
+            let (first, last) = times.split_at(times.len() / 2);
+            let drift = (least(last) - least(first)).abs();
+            assert!(drift < 0.020, "VRID {vrid}: {drift:.4} s in {} adverts", times.len());
         }
         peers[0].stop();
         for vrid in 1..=ROUTERS {

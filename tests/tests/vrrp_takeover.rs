@@ -51,7 +51,8 @@ fn version_2_hands_over_in_order_and_after_a_crash_and_back_again() {
         let mut peers = settled(pair, &lab, [&configs[0], &configs[1]]);
         lab.client(0).run("ping", &["-c", "1", "-W", "5", &VIP.to_string()]);
         let mark = peers[1].log().mark();
-        Listener::open(&lab).wait_for(lab.director(0), 3);
+        // A minute of it.
+        Listener::open(&lab).wait_for(lab.director(0), 60);
         let said = peers[1].log().text().lines().skip(mark).map(str::to_owned).collect::<Vec<_>>();
         let of_vrrp = said.iter().filter(|line| line.contains("VI_1")).collect::<Vec<_>>();
         assert!(of_vrrp.is_empty(), "a backup has nothing to say: {of_vrrp:?}");

@@ -331,6 +331,23 @@ fn a_flow_that_closes_or_moves_is_told_again_and_one_that_was_over_when_it_was_s
 }
 
 #[test]
+fn what_another_director_told_otherwise_of_is_told_though_the_hash_says_it() {
+    let mut net = Net::new(2, 20_000);
+    net.publish(&[spec(web(), Policy::Maglev, &[1, 2])]);
+    net.run(500);
+    let by_hash = net.nodes[1].recall(&web(), 1).expect("somebody");
+    let other = [real(1), real(2)].into_iter().find(|real| *real != by_hash).expect("two");
+    net.flow(0, &web(), 1, other, FlowState::Established, 900);
+    net.run(1000);
+    // The other one is active now, and the client has connected anew from the same port.
+    net.flow(1, &web(), 1, by_hash, FlowState::Established, 900);
+    net.flow(1, &web(), 2, net.nodes[1].recall(&web(), 2).expect("somebody"), FlowState::Established, 900);
+    net.run(1000);
+    assert_eq!(net.told(0, &web(), 1).map(|told| told.0), Some(by_hash));
+    assert_eq!(net.told(0, &web(), 2), None);
+}
+
+#[test]
 fn a_client_that_has_closed_its_direction_and_goes_on_to_receive_is_told_of() {
     let mut net = Net::new(2, 20_000);
     net.publish(&[spec(web(), Policy::Rr, &[1])]);

@@ -10,7 +10,8 @@
 //!
 //! *What is told*: a flow that is more than its first packet (a flood of first packets tells nobody anything), if the
 //! current state's hash does not say its real server anyway; of a service with a scheduler that goes by turn or load, or
-//! with persistence, every flow and template. It is told again when something about it has changed, and when the
+//! with persistence, every flow and template; and one that another director has told otherwise of, for the client may have
+//! ended that connection here, and begun another one from the same port. It is told again when something about it has changed, and when the
 //! others would remember it for less than half as long as this director does. When it is closing they are told how
 //! soon they may forget it. A flow that is closing when it is first seen is told of if packets keep coming: the client
 //! has closed its direction, and goes on to receive.
@@ -160,7 +161,7 @@ impl Telling {
         let bucket = place.entry / WAYS;
         for (entry, key, flow) in table.walk(bucket, STRIDE).skip_while(|(entry, ..)| *entry < place.entry) {
             let mark = &mut marks[entry];
-            let Some(next) = judge(flows.state, &key, &flow, Mark(*mark), anew, flows.now) else { continue };
+            let Some(next) = judge(flows, &key, &flow, Mark(*mark), anew) else { continue };
             if next.phase() == Phase::Watched {
                 *mark = next.0;
                 continue;
@@ -199,14 +200,8 @@ impl Slice {
 }
 
 /// What will have been told of a flow, if it is to be told of now (or watched).
-fn judge(
-    state: &ForwardingState,
-    key: &FlowKey,
-    flow: &Flow,
-    mark: Mark,
-    anew: bool,
-    now: Tick,
-) -> Option<Mark> {
+fn judge(flows: &Flows<'_>, key: &FlowKey, flow: &Flow, mark: Mark, anew: bool) -> Option<Mark> {
+    let now = flows.now;
     if flow.state.is_on_probation() || flow.is_expired(now) {
         return None;
     }
@@ -219,7 +214,7 @@ fn judge(
         // They remember it: nothing wrong may stay with them.
         let is_same = (mark.slot(), mark.epoch(), phase) == (told.slot(), told.epoch(), next);
         let is_short = until.remaining(now) < flow.remaining(now) / 2;
-        let again = !is_same || ((is_short || anew) && is_exception(state, key, flow, now));
+        let again = !is_same || ((is_short || anew) && is_exception(flows, key, flow));
         return again.then_some(told);
     }
     if next == Phase::Closing {
@@ -229,13 +224,19 @@ fn judge(
             return (phase != Phase::Watched).then_some(Mark::of(tag, Phase::Watched, flow));
         }
     }
-    is_exception(state, key, flow, now).then_some(told)
+    is_exception(flows, key, flow).then_some(told)
 }
 
-/// Whether another director could not know the real server of this flow by itself.
-fn is_exception(state: &ForwardingState, key: &FlowKey, flow: &Flow, now: Tick) -> bool {
+/// Whether another director could not know the real server of this flow by itself, or believes otherwise.
+fn is_exception(flows: &Flows<'_>, key: &FlowKey, flow: &Flow) -> bool {
+    let state = flows.state;
     let is_persistent = state.service(key.service).is_some_and(|s| s.options().persistence.is_some());
-    is_persistent || !is_dispensable(state, key, flow, now)
+    let is_told_otherwise = || {
+        let hash = state.flow_hash(key)?;
+        let (_, told) = flows.synced.find(flows.synced.slot(hash, key), key)?;
+        Some(!told.is_expired(flows.now) && (told.real, told.epoch) != (flow.real, flow.epoch))
+    };
+    is_persistent || !is_dispensable(state, key, flow, flows.now) || is_told_otherwise() == Some(true)
 }
 
 /// A flow by names; none if its service or real server is gone.
@@ -259,7 +260,7 @@ fn relay(flows: &Flows<'_>, synced: &FlowReader, entry: &mut usize, slice: &mut 
         }
         if !flow.state.is_closing() {
             // What was granted on the way is not handed on.
-            flow.expires = Tick::new(flow.expires.number().wrapping_sub(GRACE));
+            flow.expires = Tick::new(flow.expires.number().wrapping_sub(shunt_dataplane::forwarding::GRACE));
         }
         let Some((service, told)) = told(flows.state, &key, &flow, flows.now) else { continue };
         if told.left == 0 {

@@ -6,7 +6,7 @@ use crate::clock::Tick;
 use crate::director::{Candidate, Choice, Director, Lookup, Refusal};
 use crate::flow::table::{Inserted, Position, Victim};
 use crate::flow::{Flow, FlowKey, FlowState};
-use crate::forwarding::{ForwardingState, NoReal, OnFailure, Real, Service};
+use crate::forwarding::{ForwardingState, NoReal, OnFailure, Real, Service, Synced};
 use crate::id::RealSlot;
 use crate::packet::{Packet, Protocol, TcpFlags};
 use crate::schedule::Question;
@@ -68,13 +68,42 @@ impl Director {
     ) -> Option<Choice<'s>> {
         let timeouts = &service.options().timeouts;
         let synced = state.synced().filter(|synced| synced.may_know_better(&own, timeouts, now))?;
-        let told = synced.newer(lookup.hash, &lookup.key, &own, timeouts, now)?;
-        let real = holder(service, told.real, told.epoch)?;
-        let choice = Choice { service, slot: told.real, real };
-        let next = told.state.next(packet.protocol, packet.flags);
+        let (slot, real, next) = match synced.find(lookup.hash, &lookup.key, now) {
+            Some(told) => {
+                let real = holder(service, told.real, told.epoch)
+                    .filter(|_| Synced::is_newer(&told, &own, timeouts, now))?;
+                (told.real, real, told.state.next(packet.protocol, packet.flags))
+            }
+            // That connection is over, as far as this director knows: another one, of which there was nothing to tell.
+            None if own.state.is_closing() => {
+                let (slot, real) = self.untold(state, service, packet, lookup, now)?;
+                (slot, real, FlowState::first(packet.protocol, packet.flags))
+            }
+            None => return None,
+        };
+        if (slot, real.epoch()) == (own.real, own.epoch) {
+            return None;
+        }
+        let choice = Choice { service, slot, real };
         self.stats.flows_synced.add(1);
         self.remember(state, &choice, next, lookup, Some((position, own)), now);
         Some(choice)
+    }
+
+    /// The real server of a flow that other directors know and do not tell of: it is what the hash says.
+    fn untold<'s>(
+        &self,
+        state: &ForwardingState,
+        service: &'s Service,
+        packet: &Packet,
+        lookup: &Lookup,
+        now: Tick,
+    ) -> Option<(RealSlot, &'s Real)> {
+        let question = question(state, service, packet, lookup.hash, now);
+        let slot = service.scheduler().recall(&question).map(RealSlot)?;
+        let real = service.real(slot)?;
+        let flow = Flow { real: slot, epoch: real.epoch(), state: FlowState::Established, expires: now };
+        is_dispensable(state, &lookup.key, &flow, now).then_some((slot, real))
     }
 
     /// One more packet of a remembered flow.

@@ -133,6 +133,41 @@ fn who_was_away_believes_the_peer_about_flows_that_went_on_there() {
 }
 
 #[test]
+fn who_was_away_takes_a_connection_that_was_over_for_a_new_one() {
+    let mut told = Told::new(1);
+    told.publish(&[service(http(), (0..3).map(up))]);
+    let shown =
+        |told: &mut Told, n, flags| told.rig.real(0, &Craft::tcp(n, flags).bytes()).expect("forwarded");
+    for n in 0..40 {
+        shown(&mut told, n, SYN);
+        shown(&mut told, n, if n < 20 { FIN | ACK } else { ACK });
+        shown(&mut told, n, if n < 20 { FIN | ACK } else { ACK });
+    }
+    let own: Vec<_> = (0..40).map(|n| shown(&mut told, n, if n < 20 { FIN | ACK } else { ACK })).collect();
+    // Three more: the hash says otherwise of some. What goes by turn knows no better than what is remembered.
+    told.rig.now += 20_000;
+    told.took_over = Tick::from_millis(told.rig.now);
+    told.rig.now += 20_000;
+    told.publish(&[robin(http(), 6)]);
+    for n in 0..10 {
+        assert_eq!(shown(&mut told, n, FIN | ACK), own[n as usize]);
+    }
+    told.publish(&[service(http(), (0..6).map(up))]);
+    let mut alone = Rig::new(1, 4096);
+    alone.publish(&[service(http(), (0..6).map(up))]);
+    let mut moved = 0;
+    for n in 0..40 {
+        let by_hash = alone.real(0, &Craft::tcp(n, ACK).bytes()).expect("forwarded");
+        let is_over = (10..20).contains(&n);
+        let expected = if is_over { by_hash } else { own[n as usize] };
+        assert_eq!(shown(&mut told, n, ACK), expected, "{n}");
+        moved += usize::from(is_over && by_hash != own[n as usize]);
+    }
+    assert!(moved > 0 && told.adopted() == moved as u64, "{moved}, {}", told.adopted());
+    told.rig.check_gauges();
+}
+
+#[test]
 fn a_connection_met_midway_is_established_and_lasts_as_long_as_the_service_says() {
     let mut told = Told::new(1);
     let timeouts = Timeouts::default().with(FlowState::Established, 500 * SECOND);
