@@ -227,10 +227,12 @@ pub(super) struct Notify {
     pub at_start: Typed<bool>,
     #[serde(default)]
     pub pipe: Vec<Spanned<Pipe>>,
+    #[serde(default)]
+    pub service_pipe: Vec<Spanned<Pipe>>,
     pub mail: Typed<Mail>,
 }
 
-/// `[[notify.pipe]]` and `[[vrrp.pipe]]`
+/// `[[notify.pipe]]`, `[[notify.service_pipe]]` and `[[vrrp.pipe]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pipe {

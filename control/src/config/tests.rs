@@ -79,6 +79,7 @@ fn the_keys_and_the_types_are_the_same() {
     assert_eq!(names("notify.mail"), fields::<file::Mail>());
     assert_eq!(names("command"), fields::<file::Command>());
     assert_eq!(names("vrrp"), fields::<file::Vrrp>());
+    assert_eq!(names("notify.service_pipe"), fields::<file::Pipe>());
     assert_eq!(names("vrrp.pipe"), fields::<file::Pipe>());
     assert_eq!(names("vrrp.router"), fields::<file::Router>());
     assert_eq!(names("vrrp.router.announce"), fields::<file::Announce>());

@@ -39,8 +39,10 @@ pub struct Scripts {
 /// Who is told when real servers and services come and go.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Notify {
-    /// Named pipes that get a line for every change (`notify_fifo`, `lvs_notify_fifo`).
+    /// Named pipes that get a line for every change (`notify_fifo`).
     pub pipes: Vec<Pipe>,
+    /// Those that get one for changes of real servers and services only (`lvs_notify_fifo`).
+    pub service_pipes: Vec<Pipe>,
     /// Mail; none: none is sent.
     pub mail: Option<Mail>,
     /// Real servers that are up at the start are told of too (`rs_init_notifies`).

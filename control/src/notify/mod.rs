@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::model::{Hooks, Model, Pipe, ServiceKey, VrrpHooks};
+use crate::model::{Hooks, Model, ServiceKey, VrrpHooks};
 use queue::Item;
 pub use vrrp::Told;
 
@@ -132,6 +132,7 @@ pub struct Notifier {
     /// Told of everything.
     pipes: pipe::Pipes,
     /// Told of virtual routers only.
+    service_pipes: pipe::Pipes,
     vrrp_pipes: pipe::Pipes,
     mail: mail::Outbox,
     /// What was said last about each entry of a group, and by which entry.
@@ -193,7 +194,8 @@ impl Notifier {
         let scripts = &model.scripts;
         Notifier {
             pipes: pipe::Pipes::open(model.notify.pipes.clone(), scripts, &tasks),
-            vrrp_pipes: pipe::Pipes::open(vrrp_pipes(model), scripts, &tasks),
+            service_pipes: pipe::Pipes::open(model.notify.service_pipes.clone(), scripts, &tasks),
+            vrrp_pipes: pipe::Pipes::open(model.vrrp.pipes.clone(), scripts, &tasks),
             scripts: queue::Queues::new(scripts.clone(), tasks.clone()),
             mail: mail::Outbox::new(model.notify.mail.clone(), &tasks),
             told: Mutex::default(),
@@ -207,7 +209,8 @@ impl Notifier {
     /// goes where it says now.
     pub fn set(&mut self, model: &Model) {
         self.pipes.set(model.notify.pipes.clone(), &model.scripts, &self.tasks);
-        self.vrrp_pipes.set(vrrp_pipes(model), &model.scripts, &self.tasks);
+        self.service_pipes.set(model.notify.service_pipes.clone(), &model.scripts, &self.tasks);
+        self.vrrp_pipes.set(model.vrrp.pipes.clone(), &model.scripts, &self.tasks);
         self.scripts.set(model.scripts.clone());
         self.mail.set(model.notify.mail.clone());
         let known = subjects(model);
@@ -222,7 +225,10 @@ impl Notifier {
         }
         let line = name::line(&news);
         match &news {
-            News::Real { .. } | News::Quorum { .. } => self.pipes.write(&line),
+            News::Real { .. } | News::Quorum { .. } => {
+                self.pipes.write(&line);
+                self.service_pipes.write(&line);
+            }
             News::Priority { hooks, .. } if !hooks.priority_changes => {}
             _ => {
                 self.pipes.write(&line);
@@ -241,9 +247,9 @@ impl Notifier {
     /// but for the moment in which killed programs die. A resolver that hangs keeps a thread of tokio's blocking pool;
     /// the runtime must therefore be left with `Runtime::shutdown_background`, which waits for no such thread.
     pub async fn finish(self, within: Duration) {
-        let Notifier { mut idle, order, tasks, scripts, pipes, vrrp_pipes, mail, .. } = self;
+        let Notifier { mut idle, order, tasks, scripts, pipes, service_pipes, vrrp_pipes, mail, .. } = self;
         let orderly = async {
-            tokio::join!(pipes.close(), vrrp_pipes.close());
+            tokio::join!(pipes.close(), service_pipes.close(), vrrp_pipes.close());
             order.send_replace(Stage::Closing);
             drop((scripts, mail, tasks));
             idle.recv().await;
@@ -307,12 +313,6 @@ impl Service {
     fn of(key: ServiceKey, group: Option<&String>) -> Service {
         group.map_or(Service::Key(key), |group| Service::Group(group.clone()))
     }
-}
-
-/// The pipes that are told of virtual routers only; one that is told of everything is not told twice.
-fn vrrp_pipes(model: &Model) -> Vec<Pipe> {
-    let is_told = |pipe: &&Pipe| model.notify.pipes.iter().any(|other| other.path == pipe.path);
-    model.vrrp.pipes.iter().filter(|pipe| !is_told(pipe)).cloned().collect()
 }
 
 /// Everything that something can be said of by several entries of a group.

@@ -14,11 +14,17 @@ pub(super) const KEYS: &[Key] = &[
         .about("Who is told when real servers and services come and go."),
     key("notify.at_start", Kind::Boolean, "at_start = true", &["rs_init_notifies"])
         .about("Real servers that are up at the start are told of too."),
-    key("notify.pipe", Kind::Tables, "[[notify.pipe]]", &["fifo", "notify_fifo", "lvs_notify_fifo"])
+    key("notify.pipe", Kind::Tables, "[[notify.pipe]]", &["fifo", "notify_fifo"])
         .about("A named pipe that gets a line for every change."),
     key("notify.pipe.path", Kind::Text, "path = \"/run/shunt/changes\"", &["fifo", "name"]).required().pattern("^/")
         .about("Where it is made."),
     key("notify.pipe.reader", Kind::Command, "reader = \"/usr/local/bin/changes.sh\"", &["script", "notify_fifo_script"])
+        .about("A program that is started with the path as its last argument, and reads it."),
+    key("notify.service_pipe", Kind::Tables, "[[notify.service_pipe]]", &["lvs_notify_fifo"])
+        .about("A named pipe that gets a line for every change of real servers and services, and none for virtual routers."),
+    key("notify.service_pipe.path", Kind::Text, "path = \"/run/shunt/services\"", &["fifo", "name"]).required().pattern("^/")
+        .about("Where it is made."),
+    key("notify.service_pipe.reader", Kind::Command, "reader = \"/usr/local/bin/changes.sh\"", &["script", "lvs_notify_fifo_script"])
         .about("A program that is started with the path as its last argument, and reads it."),
     key("notify.mail", Kind::Table, "[notify.mail]", &["smtp", "email"]).about("Mail about changes."),
     key("notify.mail.server", Kind::Text, "server = \"mail.example.com\"", &["smtp_server", "host", "address"]).required()

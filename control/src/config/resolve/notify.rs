@@ -28,20 +28,27 @@ pub(super) fn scripts(report: &mut Report, typed: Option<&Spanned<file::Scripts>
 pub(super) fn resolve(report: &mut Report, typed: Option<&Spanned<file::Notify>>) -> Option<Notify> {
     let Some(table) = typed else { return Some(Notify::default()) };
     let typed = table.get_ref();
-    let pipes = pipes(report, &typed.pipe, ["notify.pipe.path", "notify.pipe.reader"], None);
+    let of_all = pipes(report, &typed.pipe, ["notify.pipe.path", "notify.pipe.reader"], &[]);
+    let keys = ["notify.service_pipe.path", "notify.service_pipe.reader"];
+    let of_services = pipes(report, &typed.service_pipe, keys, of_all.as_deref().unwrap_or_default());
     let mail = match &typed.mail {
         Some(table) => mail(report, table).map(Some),
         None => Some(None),
     };
-    Some(Notify { pipes: pipes?, mail: mail?, at_start: value::boolean(typed.at_start.as_ref()) })
+    Some(Notify {
+        pipes: of_all?,
+        service_pipes: of_services?,
+        mail: mail?,
+        at_start: value::boolean(typed.at_start.as_ref()),
+    })
 }
 
-/// Pipes, each with a path of its own; `None` after an error. `keys`: of path and reader. `others`: who is told of more.
+/// Pipes, each with a path of its own; `None` after an error. `keys`: of path and reader. `others`: who has a path already.
 pub(super) fn pipes(
     report: &mut Report,
     typed: &[Spanned<file::Pipe>],
     [path, reader]: [&'static str; 2],
-    others: Option<&Notify>,
+    others: &[Pipe],
 ) -> Option<Vec<Pipe>> {
     let mut first: HashMap<PathBuf, Range<usize>> = HashMap::new();
     let mut pipe = |table: &Spanned<file::Pipe>| -> Option<Pipe> {
@@ -55,8 +62,8 @@ pub(super) fn pipes(
         let path = value::path(report, text, key)?;
         let before = match first.get(&path) {
             Some(before) => Some(format!("first on line {}", report.line(before))),
-            None if others.is_some_and(|others| others.pipes.iter().any(|pipe| pipe.path == path)) => {
-                Some("a [[notify.pipe]] gets all changes".to_owned())
+            None if others.iter().any(|pipe| pipe.path == path) => {
+                Some("another pipe of [notify] has it".to_owned())
             }
             None => None,
         };

@@ -24,6 +24,7 @@ pub(super) fn notify(page: &mut Page, notify: &Notify) {
         page.set("at_start", true);
     }
     pipes(page, "[[notify.pipe]]", &notify.pipes);
+    pipes(page, "[[notify.service_pipe]]", &notify.service_pipes);
     let Some(mail) = &notify.mail else { return };
     page.table("[notify.mail]");
     page.set(

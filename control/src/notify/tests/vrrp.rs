@@ -108,14 +108,16 @@ async fn a_stop_without_a_program_runs_no_other() {
 }
 
 #[tokio::test]
-async fn pipes_for_virtual_routers_hear_of_nothing_else_and_nothing_twice() {
+async fn pipes_hear_of_what_they_are_for() {
     let (directory, all) = scratch();
-    let own = directory.path().join("vrrp");
+    let (own, services) = (directory.path().join("vrrp"), directory.path().join("lvs"));
     let pipe = |path: &PathBuf| Pipe { path: path.clone(), reader: None };
-    let mut model = model(Notify { pipes: vec![pipe(&all)], ..Notify::default() });
-    model.vrrp.pipes = vec![pipe(&own), pipe(&all)];
+    let mut model =
+        model(Notify { pipes: vec![pipe(&all)], service_pipes: vec![pipe(&services)], ..Notify::default() });
+    model.vrrp.pipes = vec![pipe(&own)];
     let notifier = Notifier::start(&model);
     let (mut of_all, mut of_own) = (reader_of(&all), reader_of(&own));
+    let mut of_services = reader_of(&services);
     let quiet = VrrpHooks::default();
     let told = VrrpHooks { priority_changes: true, ..VrrpHooks::default() };
     let priority = |hooks: &VrrpHooks, priority| News::Priority {
@@ -135,9 +137,10 @@ async fn pipes_for_virtual_routers_hear_of_nothing_else_and_nothing_twice() {
     };
     let of_routers = "INSTANCE \"VI_1\" MASTER 200\nINSTANCE \"VI_1\" MASTER_PRIORITY 2\n";
     assert_eq!(read(&mut of_own), of_routers);
+    assert_eq!(read(&mut of_services), "VS [192.0.2.10]:tcp:80 UP\n");
     assert_eq!(read(&mut of_all), format!("VS [192.0.2.10]:tcp:80 UP\n{of_routers}"));
     notifier.finish(ENOUGH).await;
-    assert!(!own.exists() && !all.exists());
+    assert!(!own.exists() && !all.exists() && !services.exists());
 }
 
 #[tokio::test]

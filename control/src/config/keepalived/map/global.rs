@@ -14,10 +14,12 @@ use crate::model::{Mail, MailServer, Notify, Pipe, Scripts, Timeouts};
 const SMTP_PORT: u16 = 25;
 const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Pipes, and the programs that read them.
-const PIPES: [(&str, &str); 2] =
-    [("notify_fifo", "notify_fifo_script"), ("lvs_notify_fifo", "lvs_notify_fifo_script")];
-const VRRP_PIPES: [(&str, &str); 1] = [("vrrp_notify_fifo", "vrrp_notify_fifo_script")];
+/// Pipes that are told of everything, of services, and of virtual routers; and the programs that read them.
+const PIPES: [(&str, &str); 3] = [
+    ("notify_fifo", "notify_fifo_script"),
+    ("lvs_notify_fifo", "lvs_notify_fifo_script"),
+    ("vrrp_notify_fifo", "vrrp_notify_fifo_script"),
+];
 
 /// What `global_defs` says.
 pub(super) struct Globals {
@@ -58,12 +60,17 @@ pub(super) fn read(report: &mut Report, root: &Section<'_>) -> Globals {
         report.locate(crate::config::Place::Interface(name.clone()), &line.word(0)?.at);
         Some(name)
     });
-    let pipes = pipes(report, &defs, &PIPES, &[]);
-    let vrrp_pipes = self::pipes(report, &defs, &VRRP_PIPES, &pipes);
+    let mut known = Vec::new();
+    let [pipes, service_pipes, vrrp_pipes] = PIPES.map(|names| pipe(report, &defs, names, &mut known));
     Globals {
         timeouts: timeouts(report, &defs),
         scripts: Scripts { security: defs.has("enable_script_security"), user: script },
-        notify: Notify { pipes, mail: mail(report, &defs), at_start: defs.has("rs_init_notifies") },
+        notify: Notify {
+            pipes,
+            service_pipes,
+            mail: mail(report, &defs),
+            at_start: defs.has("rs_init_notifies"),
+        },
         // keepalived: validate_check_config(): silence about services, mail about real servers.
         service_alert: alert.unwrap_or(false),
         real_alert: alert.unwrap_or(true),
@@ -120,55 +127,38 @@ fn timeouts(report: &mut Report, defs: &Defs<'_, '_>) -> Timeouts {
     timeouts
 }
 
-/// The pipes of these keywords; `before`: others, which may not be the same.
-fn pipes(report: &mut Report, defs: &Defs<'_, '_>, names: &[(&str, &str)], before: &[Pipe]) -> Vec<Pipe> {
-    let mut pipes = Vec::new();
-    for (name, script) in names {
-        let reader = defs.last(script).and_then(|line| Some((command::command(report, line)?, line)));
-        match defs.last(name).and_then(|line| Some((line.word(0)?, line))) {
-            Some((path, line)) => {
-                if let Some(user) = line.word(1) {
-                    let message =
-                        format!("the pipe belongs to root, and not to {}", value::named(&user.text));
-                    report.warning(
-                        &user.at,
-                        line.path(),
-                        message,
-                        "take the user out, or let its reader run as root",
-                    );
-                }
-                if !path.text.starts_with('/') {
-                    let message = format!("{} is no absolute path", value::named(&path.text));
-                    report.error(&path.at, line.path(), message, "begin it with a /");
-                }
-                let path = PathBuf::from(&path.text);
-                if before.iter().chain(&pipes).any(|pipe: &Pipe| pipe.path == path) {
-                    let message =
-                        format!("{} is the pipe of notify_fifo: it gets each line once", path.display());
-                    report.warning(
-                        line.at(),
-                        line.path(),
-                        message,
-                        "give it a path of its own, or take it out",
-                    );
-                } else {
-                    pipes.push(Pipe { path, reader: reader.map(|(reader, _)| reader) });
-                }
-            }
-            None => {
-                if let Some((_, line)) = reader {
-                    let message = format!("there is no {name}, so this is not run");
-                    report.warning(
-                        line.at(),
-                        line.path(),
-                        message,
-                        format!("add one: {name} /run/shunt.fifo"),
-                    );
-                }
-            }
+/// The pipe of a keyword, if there is one, and of that of its reader. `known`: paths that have a pipe.
+fn pipe(
+    report: &mut Report,
+    defs: &Defs<'_, '_>,
+    (name, script): (&str, &str),
+    known: &mut Vec<PathBuf>,
+) -> Vec<Pipe> {
+    let reader = defs.last(script).and_then(|line| Some((command::command(report, line)?, line)));
+    let Some((path, line)) = defs.last(name).and_then(|line| Some((line.word(0)?, line))) else {
+        if let Some((_, line)) = reader {
+            let message = format!("there is no {name}, so this is not run");
+            report.warning(line.at(), line.path(), message, format!("add one: {name} /run/shunt.fifo"));
         }
+        return Vec::new();
+    };
+    if let Some(user) = line.word(1) {
+        let message = format!("the pipe belongs to root, and not to {}", value::named(&user.text));
+        let help = "take the user out, or let its reader run as root";
+        report.warning(&user.at, line.path(), message, help);
     }
-    pipes
+    if !path.text.starts_with('/') {
+        let message = format!("{} is no absolute path", value::named(&path.text));
+        report.error(&path.at, line.path(), message, "begin it with a /");
+    }
+    let path = PathBuf::from(&path.text);
+    if known.contains(&path) {
+        let message = format!("{} is another keyword's pipe: it gets each line once", path.display());
+        report.warning(line.at(), line.path(), message, "give it a path of its own, or take it out");
+        return Vec::new();
+    }
+    known.push(path.clone());
+    vec![Pipe { path, reader: reader.map(|(reader, _)| reader) }]
 }
 
 fn mail(report: &mut Report, defs: &Defs<'_, '_>) -> Option<Mail> {

@@ -46,7 +46,9 @@ pub(super) fn resolve(
     let typed = table.get_ref();
     let startup_delay =
         time(report, &typed.startup_delay, "vrrp.startup_delay", Duration::ZERO..=LONGEST, Duration::ZERO);
-    let pipes = notify::pipes(report, &typed.pipe, ["vrrp.pipe.path", "vrrp.pipe.reader"], notify);
+    let others: Vec<_> =
+        notify.iter().flat_map(|notify| notify.pipes.iter().chain(&notify.service_pipes)).cloned().collect();
+    let pipes = notify::pipes(report, &typed.pipe, ["vrrp.pipe.path", "vrrp.pipe.reader"], &others);
     let things = Things::resolve(report, typed);
     let routers: Vec<_> =
         typed.router.iter().filter_map(|table| router::resolve(report, table, &things, mails)).collect();

@@ -42,12 +42,14 @@ pub(super) fn scripts() -> impl Strategy<Value = Scripts> {
 }
 
 pub(super) fn notify() -> impl Strategy<Value = Notify> {
-    let paths = btree_set("(/[a-z\u{fc}\" ]{1,6}){1,2}", 0..3);
-    (paths, vec(command(), 3), prop::option::of(mail()), any::<bool>()).prop_map(
-        |(paths, readers, mail, at_start)| {
+    let paths = btree_set("(/[a-z\u{fc}\" ]{1,6}){1,2}", 0..5);
+    (paths, vec(command(), 5), 0..5_usize, prop::option::of(mail()), any::<bool>()).prop_map(
+        |(paths, readers, of_all, mail, at_start)| {
             let pipes = paths.into_iter().zip(readers);
-            let pipes = pipes.map(|(path, reader)| Pipe { path: PathBuf::from(path), reader }).collect();
-            Notify { pipes, mail, at_start }
+            let mut pipes: Vec<Pipe> =
+                pipes.map(|(path, reader)| Pipe { path: PathBuf::from(path), reader }).collect();
+            let service_pipes = pipes.split_off(of_all.min(pipes.len()));
+            Notify { pipes, service_pipes, mail, at_start }
         },
     )
 }
