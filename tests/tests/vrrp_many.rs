@@ -106,7 +106,8 @@ fn a_hundred_routers_keep_their_times_and_hand_over_together() {
             assert!(times.len() >= ADVERTS - 2, "VRID {vrid}: {} adverts", times.len());
             // An advert may be late on a busy machine, and the capture may miss one. What adds up is drift: of the
             // first ones and of the last ones, how late was the most punctual?
-            let late = |time: &Duration| (time.as_secs_f64() - times[0].as_secs_f64() + 0.5).rem_euclid(1.0) - 0.5;
+            let late =
+                |time: &Duration| (time.as_secs_f64() - times[0].as_secs_f64() + 0.5).rem_euclid(1.0) - 0.5;
             let least = |times: &[Duration]| times.iter().map(late).fold(f64::INFINITY, f64::min);
             let (first, last) = times.split_at(times.len() / 2);
             let drift = (least(last) - least(first)).abs();

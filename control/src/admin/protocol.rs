@@ -7,6 +7,7 @@
 //! <- {"ok":false,"error":"director.toml:3:8: error: ..."}
 //! ```
 
+use crate::edit::Edit;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -41,6 +42,11 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
+    /// Change what runs: all of these, or, if one is refused, none.
+    Edit {
+        /// In this order.
+        edits: Vec<Edit>,
+    },
     /// Announce the addresses of virtual routers that are active.
     Announce {
         /// Its name; none: all.

@@ -343,6 +343,7 @@ impl Supervisor {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
             },
+            Request::Edit { .. } => Answer::error("nothing can be changed yet".to_owned()),
             Request::Reload => match self.reload().await {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
