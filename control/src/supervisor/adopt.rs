@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::Supervisor;
+use super::{Supervisor, metrics};
 use crate::address::{self, Ownership, Vip};
 use crate::error::Error;
 use crate::setup::needs_restart;
@@ -109,6 +109,10 @@ impl Supervisor {
                     .into(),
             );
         }
+        let step = match metrics::prepare(&self.web, &loaded).await {
+            Ok(step) => step,
+            Err(faults) => return refused(faults.to_string()),
+        };
         for warning in loaded.warnings.iter().chain(found.iter()).chain(programs.iter()) {
             tracing::warn!("{warning}");
         }
@@ -127,6 +131,7 @@ impl Supervisor {
             }
             return refused(error.to_string());
         }
+        self.web.follow(step);
         self.untold.extend(news::of_vrrp_end(&old_loaded.model, Some(&self.loaded.model)));
         self.untold.extend(news::of_removed(&old_loaded.model, &self.loaded.model, &before));
         self.tell();
