@@ -127,6 +127,7 @@ const METRICS: &[Metric] = &[
 
     metric("shunt_real_server_state", "What it is: 1 for that, 0 for the others", REALS, State("state", "state", &["up", "draining", "down"]), OF_REAL),
     metric("shunt_real_server_weight", "The weight in force", REALS, G("effective_weight"), OF_REAL),
+    metric("shunt_real_server_sorry", "Whether it is the sorry server, which answers once the quorum is lost", REALS, G("sorry"), OF_REAL),
     metric("shunt_real_server_overloaded", "Whether it takes no new flows until it has fewer", REALS, G("overloaded"), OF_REAL),
     metric("shunt_real_server_packets_total", "Packets forwarded to it", REALS, C("frames"), OF_REAL),
     metric("shunt_real_server_bytes_total", "Bytes of these packets, with their Ethernet headers", REALS, C("bytes"), OF_REAL),
