@@ -5,8 +5,9 @@ set -eu
 # To build: clang compiles the XDP program; it and the others (llvm, m4, libelf, zlib) are for libxdp, which xsk-rs builds.
 build="clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev pkg-config m4 make"
 # For the lab: namespaces, captures, real servers and clients.
-# haproxy, Exim, dnsmasq and OpenSSH are what health checks are made of; keepalived is the director to get along with.
-lab="iproute2 procps tcpdump nginx-light curl iptables nftables iperf3 haproxy exim4-daemon-light dnsmasq-base openssh-server openssl keepalived"
+# haproxy, Exim, dnsmasq and OpenSSH are what health checks are made of; keepalived is the director to get along with;
+# prometheus (with promtool) is who reads the metrics.
+lab="iproute2 procps tcpdump nginx-light curl iptables nftables iperf3 haproxy exim4-daemon-light dnsmasq-base openssh-server openssl keepalived prometheus"
 
 missing=""
 for package in $build $lab; do
@@ -20,7 +21,7 @@ if [ "$(id -u)" -ne 0 ]; then
 	exit 1
 fi
 echo "== Installing:$missing"
-# The nginx and keepalived packages start services on this machine, which the lab does not want: Debian's policy-rc.d says no
+# The packages of nginx, keepalived and prometheus start services on this machine, which the lab does not want: Debian's policy-rc.d says no
 # (invoke-rc.d(8)).
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
@@ -33,7 +34,7 @@ apt-get update -qq
 # shellcheck disable=SC2086 # a list of words
 apt-get install -y -qq --no-install-recommends $missing
 # Nor at the next start of the machine.
-for service in nginx keepalived; do
+for service in nginx keepalived prometheus; do
 	case "$missing" in
 	*$service*) command -v systemctl >/dev/null && systemctl disable --quiet $service 2>/dev/null || true ;;
 	esac

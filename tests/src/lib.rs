@@ -31,6 +31,7 @@ pub mod payload;
 pub mod peer;
 pub mod privilege;
 pub mod process;
+pub mod prometheus;
 pub mod queue_socket;
 pub mod requests;
 pub mod seed;

@@ -12,10 +12,11 @@ use shunt_dataplane::packet::Address;
 use shunt_dataplane::plane::Dataplane;
 use shunt_dataplane::stats::WorkerStats;
 use shunt_dataplane::verdict::DropReason;
-use shunt_dataplane::xsk::lost::LostCounts;
+use shunt_dataplane::xsk::lost::{LostCounts, Statistics};
 
-use crate::admin::metrics;
 use crate::admin::protocol::What;
+use crate::admin::reloads::Reloads;
+use crate::admin::{metrics, process};
 use crate::compile::{Inputs, Standing, compiled_key, handshakes};
 use crate::config::{counted, to_toml};
 use crate::edit::{Changes, Marks};
@@ -45,6 +46,8 @@ pub struct Facts<'a> {
     pub sync: Option<sync::View>,
     /// Whether the start is over.
     pub is_ready: bool,
+    /// What came of reading the configuration again.
+    pub reloads: &'a Reloads,
 }
 
 /// One view; `limit`: most flows listed.
@@ -58,7 +61,9 @@ pub fn show(what: What, limit: usize, facts: &Facts<'_>) -> Value {
         What::Drops => facts.drops(),
         What::Vrrp => return facts.vrrp(),
         What::Config => return facts.config().into(),
-        What::Metrics => return metrics::text(|what| show(what, limit, facts)).into(),
+        What::Metrics => {
+            return metrics::text(&facts.director(), |what| show(what, limit, facts)).into();
+        }
     };
     let mut view = facts.header();
     view[what.rows()] = rows;
@@ -82,7 +87,34 @@ fn port(ports: Ports) -> Value {
     }
 }
 
+/// What the kernel counts for an AF_XDP socket, in its own words.
+fn statistics(kernel: Statistics) -> Value {
+    json!({
+        "rx_dropped": kernel.rx_dropped,
+        "rx_invalid_descs": kernel.rx_invalid_descs,
+        "tx_invalid_descs": kernel.tx_invalid_descs,
+        "rx_ring_full": kernel.rx_ring_full,
+        "rx_fill_ring_empty_descs": kernel.rx_fill_ring_empty_descs,
+        "tx_ring_empty_descs": kernel.tx_ring_empty_descs,
+    })
+}
+
+/// Frames that a worker dropped, by reason.
+fn dropped(stats: &WorkerStats) -> Value {
+    let reasons = DropReason::ALL.into_iter();
+    reasons.map(|reason| (reason.name().to_owned(), Value::from(stats.drops(reason).value()))).collect()
+}
+
 impl Facts<'_> {
+    /// What the director says of itself.
+    fn director(&self) -> Value {
+        let mut shown = self.header();
+        shown["version"] = env!("CARGO_PKG_VERSION").into();
+        shown["reloads"] = self.reloads.shown();
+        shown["process"] = process::shown();
+        shown
+    }
+
     fn header(&self) -> Value {
         json!({ "generation": self.plane.state().generation(), "ready": self.is_ready })
     }
@@ -112,6 +144,7 @@ impl Facts<'_> {
     fn service(&self, service: &VirtualService) -> Value {
         let key = &service.key;
         let mut row = json!({
+            "service": key.to_string(),
             "vip": key.vip,
             "port": port(key.ports),
             "protocol": key.protocol.to_string(),
@@ -278,6 +311,8 @@ impl Facts<'_> {
                 "streak": health.map(|h| h.streak()),
                 "last_error": health.and_then(|h| h.last_error()),
                 "took_ms": health.and_then(|h| h.took()).map(|took| took.as_secs_f64() * 1000.0),
+                "took_total_ms": health.map(|h| h.took_total().0.as_secs_f64() * 1000.0),
+                "timed": health.map(|h| h.took_total().1),
                 "probes": health.map(|h| h.probes()),
                 "failures": health.map(|h| h.failures()),
                 "service": null,
@@ -338,6 +373,7 @@ impl Facts<'_> {
                             "queue": queue.queue,
                             "mode": queue.mode.to_string(),
                             "zero_copy": queue.zero_copy,
+                            "xdp": queue.lost.statistics().ok().map(statistics),
                             "lost": queue.lost.counts().ok().map(|lost| lost.worker_slow + lost.too_long),
                         })
                     })
@@ -352,6 +388,7 @@ impl Facts<'_> {
                     "tx_frames": stats.tx_frames.value(),
                     "tx_bytes": stats.tx_bytes.value(),
                     "drops": stats.drops_total(),
+                    "dropped": dropped(stats),
                     "checksums_completed": stats.checksums_completed.value(),
                     "kicks_refused": stats.kicks_refused.value(),
                     "generation": stats.generation.value(),

@@ -51,6 +51,7 @@ pub(super) struct Director {
     pub idle: Typed<String>,
     pub icmp_rate: Typed<i64>,
     pub reset_rate: Typed<i64>,
+    pub metrics: Typed<String>,
     pub timeouts: Typed<Timeouts>,
 }
 

@@ -20,6 +20,8 @@ pub enum Place {
     Interface(String),
     /// `director.cores`, or the header where it was left out.
     Cores,
+    /// `director.metrics`.
+    Metrics,
     /// A virtual service: its VIP.
     Service(ServiceKey),
     /// The health check of a service: its header.
@@ -138,6 +140,7 @@ impl Place {
             Place::Director => "director",
             Place::Interface(_) => "director.interfaces",
             Place::Cores => "director.cores",
+            Place::Metrics => "director.metrics",
             Place::Service(_) => "service.vip",
             Place::Check(_) => "service.check",
             Place::Real(..) => "service.real.address",

@@ -23,7 +23,8 @@ const REFERENCE: &str = include_str!("../../../configs/reference.toml");
 fn the_reference_file_says_what_leaving_everything_out_means() {
     // Its last service shows what has no default.
     let (defaults, _) = REFERENCE.rsplit_once("\n[[service]]").unwrap();
-    let reference = parse("reference.toml", defaults).unwrap();
+    let mut reference = parse("reference.toml", defaults).unwrap();
+    assert!(reference.model.director.metrics.take().is_some(), "shown, though left out it is nowhere");
     assert_eq!(parse("reference.toml", REFERENCE).unwrap().model.services.len(), 2);
     // The tables of the checks are optional, so empty ones are what their defaults are compared to.
     let tables = "[service.check]\ntype = \"tcp\"\n[service.passive]\n[[service.real]]";

@@ -64,6 +64,9 @@ fn director(page: &mut Page, director: &Director) {
     }
     page.set_unless("icmp_rate", director.icmp_rate, defaults::ICMP_RATE);
     page.set_unless("reset_rate", director.reset_rate, defaults::RESET_RATE);
+    if let Some(metrics) = director.metrics {
+        page.set("metrics", string(&metrics.to_string()));
+    }
     timeouts(page, "[director.timeouts]", &director.timeouts, &defaults::TIMEOUTS);
 }
 

@@ -39,6 +39,8 @@ pub struct Health {
     last_error: Option<String>,
     weight: Option<Weight>,
     took: Option<Duration>,
+    took_total: Duration,
+    timed: u64,
     probes: u64,
     failures: u64,
 }
@@ -57,6 +59,8 @@ impl Health {
             last_error: None,
             weight: None,
             took: None,
+            took_total: Duration::ZERO,
+            timed: 0,
             probes: 0,
             failures: 0,
         }
@@ -134,6 +138,8 @@ impl Health {
     /// Remembers how long the last probe took.
     pub fn time(&mut self, took: Duration) {
         self.took = Some(took);
+        self.took_total += took;
+        self.timed += 1;
     }
 
     /// The same history under other thresholds: a check whose timing was configured anew.
@@ -174,6 +180,11 @@ impl Health {
     /// How long the last probe took; `None` before the first.
     pub fn took(&self) -> Option<Duration> {
         self.took
+    }
+
+    /// How long all probes took together, and how many that were, those without a result included.
+    pub fn took_total(&self) -> (Duration, u64) {
+        (self.took_total, self.timed)
     }
 
     /// Probes with a result.

@@ -25,6 +25,8 @@ mod notify;
 mod service;
 mod vrrp;
 
+use std::net::SocketAddr;
+
 pub use check::{
     Dns, FileCheck, HealthCheck, Http, HttpVersion, Pattern, Probe, Request, Script, Smtp, Start, Target,
     Timing, Tls, Udp, Verify,
@@ -81,6 +83,8 @@ pub struct Director {
     pub reset_rate: u32,
     /// What a service's timeouts are unless it says otherwise. (Each service has its own in full.)
     pub timeouts: Timeouts,
+    /// Where metrics are served over HTTP: one address of the machine, and a port that is not 0. None: nowhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What a worker does when no frame comes.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::Supervisor;
+use super::{Supervisor, metrics};
 use crate::address::{self, Ownership, Vip};
 use crate::config::Loaded;
 use crate::error::Error;
@@ -124,6 +124,7 @@ impl Supervisor {
         if index(&survey) != index(&self.survey) {
             return Err(Error::OtherInterfaces);
         }
+        let step = metrics::prepare(&self.web, &loaded).await.map_err(Error::Config)?;
         for warning in loaded.warnings.iter().chain(found.iter()).chain(programs.iter()) {
             tracing::warn!("{warning}");
         }
@@ -142,6 +143,7 @@ impl Supervisor {
             }
             return Err(error);
         }
+        self.web.follow(step);
         self.untold.extend(news::of_vrrp_end(&old_loaded.model, Some(&self.loaded.model)));
         self.untold.extend(news::of_removed(&old_loaded.model, &self.loaded.model, &before));
         self.tell();

@@ -8,6 +8,7 @@
 
 mod adopt;
 mod edit;
+mod metrics;
 mod publish;
 mod readiness;
 mod sync;
@@ -24,9 +25,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::address::{self, Vip, VipOwner};
+use crate::admin::http::Web;
 use crate::admin::protocol::{Answer, Request};
+use crate::admin::reloads::Reloads;
 use crate::admin::server::{Call, Server};
-use crate::admin::show::{self, Facts};
 use crate::compile::{self, Standing};
 use crate::config::{self, Loaded};
 use crate::descriptors;
@@ -113,10 +115,11 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                 }
             }
             Some(call) = server.next() => supervisor.answer(call).await,
+            visit = supervisor.web.next() => supervisor.receive(visit),
             _ = hangup.recv() => {
                 tracing::info!("SIGHUP: reading {}", supervisor.options.config.display());
                 // What is wrong was logged; what runs goes on running.
-                let _ = supervisor.reload().await;
+                let _ = supervisor.reload_counted().await;
             }
             _ = housekeeping.tick() => {
                 supervisor.plane.collect();
@@ -173,6 +176,9 @@ struct Supervisor {
     sync: Option<FlowSyncer>,
     readiness: Readiness,
     guard: Option<Guard>,
+    web: Web,
+    reloads: Reloads,
+    page: Option<metrics::Page>,
     is_ready: bool,
 }
 
@@ -187,6 +193,7 @@ impl Supervisor {
         let (survey, warnings) = survey(&netlink, &links.view(), &loaded, &[]).await?;
         let programs = programs::examine(&loaded).await.map_err(Error::Config)?;
         warnings.iter().chain(programs.iter()).for_each(|warning| tracing::warn!("{warning}"));
+        let web = metrics::start(&loaded).await?;
         let neighbors = NeighborWatch::start(&netlink, sender.clone())?;
         let vips = VipOwner::start(&netlink, sender.clone())?;
         let plane = open(&setup(&loaded.model, &survey)).await?;
@@ -226,6 +233,9 @@ impl Supervisor {
             sync: None,
             readiness: Readiness::new(Instant::now().into()),
             guard: None,
+            web,
+            reloads: Reloads::new(),
+            page: None,
             is_ready: false,
         };
         if let Err(error) = supervisor.adopt().await {
@@ -329,24 +339,7 @@ impl Supervisor {
 
     async fn answer(&mut self, call: Call) {
         let answer = match call.request() {
-            Request::Show { what, limit } => {
-                let views = self.views();
-                let inputs = self.inputs(&views);
-                Answer::data(show::show(
-                    *what,
-                    *limit,
-                    &Facts {
-                        inputs,
-                        changes: &self.changes,
-                        marks: self.changes.marks(),
-                        plane: &self.plane,
-                        is_ready: self.is_ready,
-                        worst_lateness: self.checks.worst_lateness(),
-                        vrrp: &self.vrrp.view(),
-                        sync: self.sync.as_ref().map(|sync| sync.view(std::time::Instant::now())),
-                    },
-                ))
-            }
+            Request::Show { what, limit } => Answer::data(self.show(*what, *limit)),
             Request::Announce { router } => match self.announce(router.as_deref()) {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
@@ -355,7 +348,7 @@ impl Supervisor {
                 Ok(text) => Answer::text(text),
                 Err(refused) => Answer::refused(refused.code, refused.why),
             },
-            Request::Reload => match self.reload().await {
+            Request::Reload => match self.reload_counted().await {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
             },

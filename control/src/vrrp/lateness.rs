@@ -10,6 +10,9 @@ use serde::Serialize;
 /// Linear buckets in each power of two.
 const STEPS: usize = 16;
 const BUCKETS: usize = (64 - 3) * STEPS;
+/// Limits under which adverts are counted, microseconds: from what a timer costs to what another director notices.
+const LIMITS: [u64; 12] =
+    [100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
 
 /// Latenesses since the start.
 #[derive(Debug, Clone)]
@@ -17,6 +20,8 @@ pub(super) struct Histogram {
     counts: Box<[u64; BUCKETS]>,
     count: u64,
     worst: u64,
+    total: u64,
+    at_most: [u64; LIMITS.len()],
 }
 
 /// Lateness of adverts since the start: from the deadline to the moment that the kernel had the advert. Microseconds.
@@ -32,11 +37,15 @@ pub struct Lateness {
     pub p999_us: u64,
     /// The latest.
     pub worst_us: u64,
+    /// Sum of all.
+    pub total_us: u64,
+    /// Limits, and how many were not later than that.
+    pub at_most: [(u64, u64); LIMITS.len()],
 }
 
 impl Histogram {
     pub(super) fn new() -> Histogram {
-        Histogram { counts: Box::new([0; BUCKETS]), count: 0, worst: 0 }
+        Histogram { counts: Box::new([0; BUCKETS]), count: 0, worst: 0, total: 0, at_most: [0; LIMITS.len()] }
     }
 
     pub(super) fn record(&mut self, lateness: Duration) {
@@ -44,6 +53,10 @@ impl Histogram {
         self.counts[bucket(value)] += 1;
         self.count += 1;
         self.worst = self.worst.max(value);
+        self.total = self.total.saturating_add(value);
+        for (count, limit) in self.at_most.iter_mut().zip(LIMITS) {
+            *count += u64::from(value <= limit);
+        }
     }
 
     pub(super) fn summary(&self) -> Lateness {
@@ -53,6 +66,8 @@ impl Histogram {
             p99_us: self.quantile(990),
             p999_us: self.quantile(999),
             worst_us: self.worst,
+            total_us: self.total,
+            at_most: std::array::from_fn(|n| (LIMITS[n], self.at_most[n])),
         }
     }
 
@@ -107,12 +122,14 @@ mod tests {
     #[test]
     fn quantiles_are_those_of_the_values() {
         let mut histogram = Histogram::new();
-        assert_eq!(histogram.summary(), Lateness::default());
+        let at_most = LIMITS.map(|limit| (limit, 0));
+        assert_eq!(histogram.summary(), Lateness { at_most, ..Lateness::default() });
         for value in 1..=1000 {
             histogram.record(Duration::from_micros(value));
         }
-        let Lateness { count, p50_us, p99_us, p999_us, worst_us } = histogram.summary();
-        assert_eq!((count, worst_us), (1000, 1000));
+        let Lateness { count, p50_us, p99_us, p999_us, worst_us, total_us, at_most } = histogram.summary();
+        assert_eq!((count, worst_us, total_us), (1000, 1000, 500_500));
+        assert_eq!(at_most[..5], [(100, 100), (250, 250), (500, 500), (1000, 1000), (2500, 1000)]);
         assert!((500..=531).contains(&p50_us), "{p50_us}");
         assert!((990..=1000).contains(&p99_us), "{p99_us}");
         assert!((999..=1000).contains(&p999_us), "{p999_us}");

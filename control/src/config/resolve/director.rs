@@ -62,6 +62,13 @@ pub(super) fn resolve(report: &mut Report, typed: Option<&Spanned<file::Director
     };
     let icmp_rate = rate(report, typed.icmp_rate.as_ref(), "director.icmp_rate", defaults::ICMP_RATE);
     let reset_rate = rate(report, typed.reset_rate.as_ref(), "director.reset_rate", defaults::RESET_RATE);
+    let metrics = match &typed.metrics {
+        Some(typed) => {
+            report.locate(Place::Metrics, typed.span());
+            value::listening(report, typed, "director.metrics").map(Some)
+        }
+        None => Some(None),
+    };
     let timeouts =
         timeouts::resolve(report, typed.timeouts.as_ref(), &timeouts::DIRECTOR, Some(defaults::TIMEOUTS));
     Some(Director {
@@ -76,6 +83,7 @@ pub(super) fn resolve(report: &mut Report, typed: Option<&Spanned<file::Director
         icmp_rate: icmp_rate?,
         reset_rate: reset_rate?,
         timeouts: timeouts?,
+        metrics: metrics?,
     })
 }
 

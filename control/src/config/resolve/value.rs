@@ -1,7 +1,7 @@
 //! Single values: numbers in a range, words out of a list, durations, shares, addresses. Each function reports its own fault
 //! and answers `None`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -107,6 +107,23 @@ pub(super) fn host(report: &mut Report, typed: &Spanned<String>, path: &str) -> 
             report.error(typed.span(), path, message, help_for_address(text));
         }
     }
+    None
+}
+
+/// An address of this machine and a port to listen at. One that stands for all addresses is none: it would be the VIPs' too.
+pub(super) fn listening(report: &mut Report, typed: &Spanned<String>, path: &str) -> Option<SocketAddr> {
+    let text = typed.get_ref();
+    let help = "write one address of this machine and a port: \"127.0.0.1:9877\", \"[::1]:9877\"";
+    let message = match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_unspecified() => {
+            format!("{} stands for every address of this machine, the VIPs included", quote(text))
+        }
+        Ok(address) if address.ip().is_multicast() => format!("{} is no address of a host", quote(text)),
+        Ok(address) if address.port() == 0 => format!("{} has no port", quote(text)),
+        Ok(address) => return Some(address),
+        Err(_) => format!("{} is not an address and a port", quote(text)),
+    };
+    report.error(typed.span(), path, message, help);
     None
 }
 

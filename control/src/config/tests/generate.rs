@@ -57,9 +57,18 @@ fn director() -> impl Strategy<Value = Director> {
     let idle = prop_oneof![Just(Idle::Adaptive), Just(Idle::Spin)];
     let flows = (1..=1usize << 28, 1..=1usize << 28);
     let rates = (0..=10_000_000u32, 0..=10_000_000u32);
-    let rest = (8..=16u32, any::<[u64; 2]>(), idle, timeouts());
+    let address =
+        any::<std::net::IpAddr>().prop_filter("no host's", |ip| !ip.is_unspecified() && !ip.is_multicast());
+    let metrics = proptest::option::of((address, 1..=u16::MAX).prop_map(std::net::SocketAddr::from));
+    let rest = (8..=16u32, any::<[u64; 2]>(), idle, timeouts(), metrics);
     (interfaces, btree_set(0..8192usize, 0..4), flows, rates, rest).prop_map(
-        |((auto_interfaces, interfaces), cores, flows, rates, (frames, hash_key, idle, timeouts))| Director {
+        |(
+            (auto_interfaces, interfaces),
+            cores,
+            flows,
+            rates,
+            (frames, hash_key, idle, timeouts, metrics),
+        )| Director {
             auto_interfaces,
             interfaces: interfaces.into_iter().collect(),
             cores: cores.into_iter().collect(),
@@ -71,6 +80,7 @@ fn director() -> impl Strategy<Value = Director> {
             icmp_rate: rates.0,
             reset_rate: rates.1,
             timeouts,
+            metrics,
         },
     )
 }

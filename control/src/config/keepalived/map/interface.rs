@@ -43,5 +43,6 @@ pub(super) fn director(report: &mut Report, globals: &Globals, instances: &[Inst
         icmp_rate: defaults::ICMP_RATE,
         reset_rate: defaults::RESET_RATE,
         timeouts: globals.timeouts,
+        metrics: None,
     }
 }

@@ -310,6 +310,7 @@ fn model(mut services: Vec<VirtualService>) -> Model {
         icmp_rate: defaults::ICMP_RATE,
         reset_rate: defaults::RESET_RATE,
         timeouts: defaults::TIMEOUTS,
+        metrics: None,
     };
     Model {
         director,
