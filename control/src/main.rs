@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use shunt::admin::protocol::{Answer, DEFAULT_LIMIT, Request, What};
 use shunt::admin::{client, table};
+use shunt::ipvsadm::{self, Personality};
 use shunt::supervisor::{self, Options};
 use shunt::{config, error};
 use tracing_appender::non_blocking::NonBlockingBuilder;
@@ -69,6 +70,13 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
         limit: usize,
     },
+    /// Speak to a running director as ipvsadm does; a link called ipvsadm, ipvsadm-save or ipvsadm-restore does so, too
+    #[command(disable_help_flag = true)]
+    Ipvsadm {
+        /// ipvsadm's own options; -h lists them
+        #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Make a running director read its configuration again
     Reload,
     /// Wait for the end of the director that has started this, and take its addresses away if it was killed
@@ -91,6 +99,9 @@ impl Daemon {
 }
 
 fn main() -> ExitCode {
+    if let Some((personality, program, words)) = called_ipvsadm() {
+        return ExitCode::from(ipvsadm::run(personality, &program, words, &Daemon { socket: None }.socket()));
+    }
     let cli = Cli::parse();
     let socket = cli.daemon.socket();
     let mut reading = config::Options::default();
@@ -106,6 +117,9 @@ fn main() -> ExitCode {
         Command::Show { what, json, limit } => {
             ask(&socket, Request::Show { what, limit }).and_then(|answer| print(what, &answer, json))
         }
+        Command::Ipvsadm { words } => {
+            return ExitCode::from(ipvsadm::run(Personality::Ipvsadm, "shunt ipvsadm", words, &socket));
+        }
         Command::Reload => ask(&socket, Request::Reload).and_then(|answer| say(&answer)),
         Command::Announce { router } => {
             ask(&socket, Request::Announce { router }).and_then(|answer| say(&answer))
@@ -118,6 +132,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// If this program was called by a name of ipvsadm's: as what, how, and what follows.
+fn called_ipvsadm() -> Option<(Personality, String, Vec<String>)> {
+    let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let program = words.next()?;
+    Some((Personality::of(&program)?, program, words.collect()))
 }
 
 fn run(options: Options) -> anyhow::Result<()> {

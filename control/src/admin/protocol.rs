@@ -47,6 +47,12 @@ pub enum Request {
         /// In this order.
         edits: Vec<Edit>,
     },
+    /// Count the traffic of services anew, as ipvsadm shows it: `ipvsadm -Z`.
+    Zero {
+        /// Its name; none: all.
+        #[serde(default)]
+        service: Option<String>,
+    },
     /// Announce the addresses of virtual routers that are active.
     Announce {
         /// Its name; none: all.
@@ -108,12 +114,15 @@ pub struct Answer {
     /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Of which kind that is, where programs go by it: a name of [`crate::edit::Kind`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
 }
 
 impl Answer {
     /// Done; here is what was asked for.
     pub fn data(data: Value) -> Self {
-        Answer { ok: true, data, error: None }
+        Answer { ok: true, data, error: None, code: None }
     }
 
     /// Done; in words.
@@ -123,7 +132,12 @@ impl Answer {
 
     /// Not done, and why.
     pub fn error(why: String) -> Self {
-        Answer { ok: false, data: Value::Null, error: Some(why) }
+        Answer::refused(None, why)
+    }
+
+    /// Not done: of which kind that is, and why.
+    pub fn refused(code: Option<&str>, why: String) -> Self {
+        Answer { ok: false, data: Value::Null, error: Some(why), code: code.map(str::to_owned) }
     }
 }
 

@@ -10,6 +10,7 @@ mod adopt;
 mod publish;
 mod readiness;
 mod sync;
+mod traffic;
 mod vrrp;
 
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ use crate::event::Event;
 use crate::guard::Guard;
 use crate::health::vip::VipChecks;
 use crate::health::{self, PassiveHealth, Runner};
+use crate::ipvsadm::ledger::Ledger;
 use crate::link::{self, Change, Link, LinkWatch};
 use crate::model::VirtualService;
 use crate::neighbor::{self, NeighborWatch};
@@ -122,6 +124,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                     break Err(Error::WorkerDied);
                 }
                 supervisor.track();
+                supervisor.observe_traffic();
                 if let Err(error) = supervisor.watch_clients_and_starts() {
                     break Err(error);
                 }
@@ -160,6 +163,7 @@ struct Supervisor {
     passive: PassiveHealth,
     quorums: Quorums,
     slow_start: SlowStart,
+    ledger: Ledger,
     vrrp: VrrpThread,
     trackers: Trackers<Event>,
     /// What the thread was last told of that.
@@ -213,6 +217,7 @@ impl Supervisor {
             passive: PassiveHealth::default(),
             quorums: Quorums::default(),
             slow_start: SlowStart::default(),
+            ledger: Ledger::default(),
             vrrp,
             trackers,
             tracked: None,
@@ -332,6 +337,7 @@ impl Supervisor {
                     &Facts {
                         inputs,
                         plane: &self.plane,
+                        ledger: &self.ledger,
                         is_ready: self.is_ready,
                         worst_lateness: self.checks.worst_lateness(),
                         vrrp: &self.vrrp.view(),
@@ -344,6 +350,7 @@ impl Supervisor {
                 Err(why) => Answer::error(why),
             },
             Request::Edit { .. } => Answer::error("nothing can be changed yet".to_owned()),
+            Request::Zero { service } => self.zero_traffic(service.as_deref()),
             Request::Reload => match self.reload().await {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
