@@ -10,7 +10,7 @@ use shunt::admin::protocol::{Answer, DEFAULT_LIMIT, Request, What};
 use shunt::admin::{client, table};
 use shunt::ipvsadm::{self, Personality};
 use shunt::supervisor::{self, Options};
-use shunt::{config, error};
+use shunt::{config, edit, error};
 use tracing_appender::non_blocking::NonBlockingBuilder;
 use tracing_subscriber::EnvFilter;
 
@@ -77,6 +77,8 @@ enum Command {
         #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    #[command(flatten)]
+    Edit(edit::command::Command),
     /// Make a running director read its configuration again
     Reload,
     /// Wait for the end of the director that has started this, and take its addresses away if it was killed
@@ -120,6 +122,7 @@ fn main() -> ExitCode {
         Command::Ipvsadm { words } => {
             return ExitCode::from(ipvsadm::run(Personality::Ipvsadm, "shunt ipvsadm", words, &socket));
         }
+        Command::Edit(words) => words.run(&socket, out),
         Command::Reload => ask(&socket, Request::Reload).and_then(|answer| say(&answer)),
         Command::Announce { router } => {
             ask(&socket, Request::Announce { router }).and_then(|answer| say(&answer))

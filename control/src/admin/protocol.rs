@@ -83,6 +83,8 @@ pub enum What {
     Drops,
     /// Virtual routers: who is active and why, what was refused, whether two are active.
     Vrrp,
+    /// What is in force as a native configuration, and what of it was changed while running.
+    Config,
     /// All of it as metrics, in the text that Prometheus reads.
     Metrics,
 }
@@ -98,6 +100,7 @@ impl What {
             What::Workers => "workers",
             What::Drops => "drops",
             What::Vrrp => "routers",
+            What::Config => "config",
             What::Metrics => "metrics",
         }
     }

@@ -4,12 +4,29 @@
 //! *Invariants*: what is applied leaves a model as valid as one that `config` has made; changes are remembered in the order
 //! in which they came, so that a reload can apply them again to what the file says then.
 
+mod apply;
+mod changes;
+pub mod command;
+mod difference;
+mod error;
+mod name;
+mod real;
+mod service;
+#[cfg(test)]
+mod tests;
+mod words;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use apply::apply;
+pub use changes::{Changes, Marks};
+pub use error::{EditError, Kind};
+pub use name::service_key;
+
 /// One change. Services are named as they are shown: `192.0.2.10:80/tcp`, `192.0.2.10:8000-8009/udp`,
-/// `[2001:db8::10]:*/sctp`.
+/// `[2001:db8::10]:any/sctp`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "edit", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Edit {

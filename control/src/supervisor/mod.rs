@@ -7,6 +7,7 @@
 //! - a configuration that is refused changes nothing.
 
 mod adopt;
+mod edit;
 mod publish;
 mod readiness;
 mod sync;
@@ -30,6 +31,7 @@ use crate::admin::show::{self, Facts};
 use crate::compile::{self, Standing};
 use crate::config::{self, Loaded};
 use crate::descriptors;
+use crate::edit::Changes;
 use crate::error::Error;
 use crate::event::Event;
 use crate::guard::Guard;
@@ -146,7 +148,10 @@ fn signals(kind: SignalKind) -> Result<Signal, Error> {
 
 struct Supervisor {
     options: Options,
+    /// What is in force.
     loaded: Loaded,
+    /// What of it does not come from the file.
+    changes: Changes,
     survey: Survey,
     netlink: Netlink,
     links: LinkWatch,
@@ -202,6 +207,7 @@ impl Supervisor {
         let notifier = Notifier::start(&loaded.model);
         let mut supervisor = Supervisor {
             options,
+            changes: Changes::none(loaded.model.clone()),
             loaded,
             survey,
             netlink,
@@ -336,6 +342,8 @@ impl Supervisor {
                     *limit,
                     &Facts {
                         inputs,
+                        changes: &self.changes,
+                        marks: self.changes.marks(),
                         plane: &self.plane,
                         ledger: &self.ledger,
                         is_ready: self.is_ready,
@@ -349,8 +357,11 @@ impl Supervisor {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
             },
-            Request::Edit { .. } => Answer::error("nothing can be changed yet".to_owned()),
             Request::Zero { service } => self.zero_traffic(service.as_deref()),
+            Request::Edit { edits } => match self.edit(edits).await {
+                Ok(text) => Answer::text(text),
+                Err(refused) => Answer::refused(refused.code, refused.why),
+            },
             Request::Reload => match self.reload().await {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
