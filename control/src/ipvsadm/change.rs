@@ -66,7 +66,7 @@ fn refuse_what_there_is_not(verb: Verb, arguments: &Arguments) -> Done {
     let refused = |text: &str| Err(Complaint::refusal(text));
     match verb {
         Verb::StartDaemon => refused(
-            "IPVS's sync daemon is not supported: directors tell each other of flows as the configuration says ([vrrp.sync])",
+            "IPVS's sync daemon is not supported: directors tell each other of flows as the configuration says ([sync])",
         ),
         Verb::StopDaemon => refused("No daemon is running"),
         // There is none, as in a kernel without it.

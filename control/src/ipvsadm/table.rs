@@ -219,7 +219,10 @@ impl ServiceRow {
             persistence: self.persistence_seconds,
             prefix: self.persistence_prefix,
             one_packet: self.one_packet,
-            is_added: self.changed.as_ref().is_some_and(|words| words.starts_with("added")),
+            is_added: self
+                .changed
+                .as_ref()
+                .is_some_and(|words| words.split("; ").any(|word| word == "added")),
             traffic: self.traffic,
             reals: Vec::new(),
         })
@@ -286,7 +289,7 @@ mod tests {
         let services = json!({ "timeouts": { "established": 900, "fin": 120, "udp": 300 }, "services": [{
             "vip": "192.0.2.10", "port": 80, "protocol": "tcp", "scheduler": "sh (sh-port,sh-fallback)",
             "persistence_seconds": null, "persistence_prefix": null, "one_packet": false,
-            "quorum": { "lost": lost }, "sorry": "192.0.2.25", "changed": "added" }] });
+            "quorum": { "lost": lost }, "sorry": "192.0.2.25", "changed": "timeouts tcp 5 s; added" }] });
         let reals = json!({ "reals": [
             real("192.0.2.21", "up", json!({})),
             real("192.0.2.22", "down", json!({})),
