@@ -11,6 +11,7 @@ pub mod error;
 pub mod event;
 pub mod guard;
 pub mod health;
+pub mod ipvsadm;
 pub mod link;
 pub mod model;
 pub mod neighbor;

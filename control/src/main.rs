@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use shunt::admin::protocol::{Answer, DEFAULT_LIMIT, Request, What};
 use shunt::admin::{client, table};
+use shunt::ipvsadm::{self, Personality};
 use shunt::supervisor::{self, Options};
 use shunt::{config, edit, error};
 use tracing_appender::non_blocking::NonBlockingBuilder;
@@ -69,6 +70,13 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
         limit: usize,
     },
+    /// Speak to a running director as ipvsadm does; a link called ipvsadm, ipvsadm-save or ipvsadm-restore does so, too
+    #[command(disable_help_flag = true)]
+    Ipvsadm {
+        /// ipvsadm's own options; -h lists them
+        #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     #[command(flatten)]
     Edit(edit::command::Command),
     /// Make a running director read its configuration again
@@ -93,6 +101,9 @@ impl Daemon {
 }
 
 fn main() -> ExitCode {
+    if let Some((personality, program, words)) = called_ipvsadm() {
+        return ExitCode::from(ipvsadm::run(personality, &program, words, &Daemon { socket: None }.socket()));
+    }
     let cli = Cli::parse();
     let socket = cli.daemon.socket();
     let mut reading = config::Options::default();
@@ -108,6 +119,9 @@ fn main() -> ExitCode {
         Command::Show { what, json, limit } => {
             ask(&socket, Request::Show { what, limit }).and_then(|answer| print(what, &answer, json))
         }
+        Command::Ipvsadm { words } => {
+            return ExitCode::from(ipvsadm::run(Personality::Ipvsadm, "shunt ipvsadm", words, &socket));
+        }
         Command::Edit(words) => words.run(&socket, out),
         Command::Reload => ask(&socket, Request::Reload).and_then(|answer| say(&answer)),
         Command::Announce { router } => {
@@ -121,6 +135,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// If this program was called by a name of ipvsadm's: as what, how, and what follows.
+fn called_ipvsadm() -> Option<(Personality, String, Vec<String>)> {
+    let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let program = words.next()?;
+    Some((Personality::of(&program)?, program, words.collect()))
 }
 
 fn run(options: Options) -> anyhow::Result<()> {

@@ -47,6 +47,12 @@ pub enum Request {
         /// In this order.
         edits: Vec<Edit>,
     },
+    /// Count the traffic of services anew, as ipvsadm shows it: `ipvsadm -Z`.
+    Zero {
+        /// Its name; none: all.
+        #[serde(default)]
+        service: Option<String>,
+    },
     /// Announce the addresses of virtual routers that are active.
     Announce {
         /// Its name; none: all.

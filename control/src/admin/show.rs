@@ -21,7 +21,10 @@ use crate::compile::{Inputs, Standing, compiled_key, handshakes};
 use crate::config::{counted, to_toml};
 use crate::edit::{Changes, Marks};
 use crate::health::Status;
-use crate::model::{Model, OnFailure, Ports, RealServer, VipCheck, VirtualService, Vlan, ports as spelled};
+use crate::ipvsadm::ledger::{Count, Ledger, Whose, count_of_real, count_of_service};
+use crate::model::{
+    Model, OnFailure, Ports, RealServer, Timeouts, VipCheck, VirtualService, Vlan, ports as spelled,
+};
 use crate::sync;
 use crate::vrrp::view::View;
 
@@ -40,6 +43,8 @@ pub struct Facts<'a> {
     pub plane: &'a Dataplane,
     /// How late a check has begun at most.
     pub worst_lateness: Duration,
+    /// Traffic as ipvsadm tells of it.
+    pub ledger: &'a Ledger,
     /// Virtual routers.
     pub vrrp: &'a View,
     /// What directors tell each other of flows, if they do.
@@ -68,6 +73,9 @@ pub fn show(what: What, limit: usize, facts: &Facts<'_>) -> Value {
     let mut view = facts.header();
     view[what.rows()] = rows;
     if what == What::Services {
+        let Timeouts { established, fin, udp, .. } = facts.model().director.timeouts;
+        view["timeouts"] =
+            json!({ "established": established.as_secs(), "fin": fin.as_secs(), "udp": udp.as_secs() });
         view["changes"] = facts.changes.words().into();
     }
     if what == What::Health {
@@ -175,6 +183,7 @@ impl Facts<'_> {
             row["frames"] = counters.total(|c| &c.frames).into();
             row["bytes"] = counters.total(|c| &c.bytes).into();
             row["flows"] = counters.total(|c| &c.flows).into();
+            row["traffic"] = self.traffic((*key, None), count_of_service(compiled));
             let sum = |field: fn(&Real) -> u64| compiled.reals().map(|(_, real)| field(real)).sum::<u64>();
             row["active"] = sum(|real| real.counters().total(|c| &c.active)).into();
             row["inactive"] = sum(|real| real.counters().total(|c| &c.inactive)).into();
@@ -224,6 +233,7 @@ impl Facts<'_> {
             },
             "upper": real.thresholds.upper,
             "lower": real.thresholds.lower,
+            "checks": real.checks.len(),
             "changed": self.marks.of_real(service.key, real.address),
         });
         if let Some(compiled) = self.inputs.compiled(self.plane.state(), service, real) {
@@ -240,10 +250,24 @@ impl Facts<'_> {
             row["frames"] = counters.total(|c| &c.frames).into();
             row["bytes"] = counters.total(|c| &c.bytes).into();
             row["flows"] = counters.total(|c| &c.flows).into();
+            row["traffic"] = self.traffic((service.key, Some(real.address)), count_of_real(compiled));
             row["active"] = counters.total(|c| &c.active).into();
             row["inactive"] = counters.total(|c| &c.inactive).into();
         }
         row
+    }
+
+    /// Since it was set to 0, and in a second.
+    fn traffic(&self, whose: Whose, count: Count) -> Value {
+        let ([flows, packets, bytes], [flow_rate, packet_rate, byte_rate]) = self.ledger.tell(&whose, count);
+        json!({
+            "flows": flows,
+            "packets": packets,
+            "bytes": bytes,
+            "flow_rate": flow_rate,
+            "packet_rate": packet_rate,
+            "byte_rate": byte_rate,
+        })
     }
 
     fn compiled(&self, service: &VirtualService) -> Option<&Service> {

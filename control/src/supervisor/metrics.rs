@@ -57,6 +57,7 @@ impl Supervisor {
             changes: &self.changes,
             marks: self.changes.marks(),
             plane: &self.plane,
+            ledger: &self.ledger,
             is_ready: self.is_ready,
             worst_lateness: self.checks.worst_lateness(),
             vrrp: &self.vrrp.view(),

@@ -12,6 +12,7 @@ mod metrics;
 mod publish;
 mod readiness;
 mod sync;
+mod traffic;
 mod vrrp;
 
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ use crate::event::Event;
 use crate::guard::Guard;
 use crate::health::vip::VipChecks;
 use crate::health::{self, PassiveHealth, Runner};
+use crate::ipvsadm::ledger::Ledger;
 use crate::link::{self, Change, Link, LinkWatch};
 use crate::model::VirtualService;
 use crate::neighbor::{self, NeighborWatch};
@@ -127,6 +129,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                     break Err(Error::WorkerDied);
                 }
                 supervisor.track();
+                supervisor.observe_traffic();
                 if let Err(error) = supervisor.watch_clients_and_starts() {
                     break Err(error);
                 }
@@ -168,6 +171,7 @@ struct Supervisor {
     passive: PassiveHealth,
     quorums: Quorums,
     slow_start: SlowStart,
+    ledger: Ledger,
     vrrp: VrrpThread,
     trackers: Trackers<Event>,
     /// What the thread was last told of that.
@@ -226,6 +230,7 @@ impl Supervisor {
             passive: PassiveHealth::default(),
             quorums: Quorums::default(),
             slow_start: SlowStart::default(),
+            ledger: Ledger::default(),
             vrrp,
             trackers,
             tracked: None,
@@ -344,6 +349,7 @@ impl Supervisor {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
             },
+            Request::Zero { service } => self.zero_traffic(service.as_deref()),
             Request::Edit { edits } => match self.edit(edits).await {
                 Ok(text) => Answer::text(text),
                 Err(refused) => Answer::refused(refused.code, refused.why),
