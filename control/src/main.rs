@@ -69,6 +69,8 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
         limit: usize,
     },
+    /// Explain where a packet goes and why, without sending it
+    Explain(shunt::explain::command::Arguments),
     /// Make a running director read its configuration again
     Reload,
     /// Wait for the end of the director that has started this, and take its addresses away if it was killed
@@ -105,6 +107,11 @@ fn main() -> ExitCode {
         Command::Schema => out(&config::schema()),
         Command::Show { what, json, limit } => {
             ask(&socket, Request::Show { what, limit }).and_then(|answer| print(what, &answer, json))
+        }
+        Command::Explain(arguments) => {
+            let question = arguments.question().map_err(anyhow::Error::msg);
+            let answer = question.and_then(|question| ask(&socket, Request::Explain(question)));
+            answer.and_then(|answer| out(&arguments.render(&answer.data)))
         }
         Command::Reload => ask(&socket, Request::Reload).and_then(|answer| say(&answer)),
         Command::Announce { router } => {

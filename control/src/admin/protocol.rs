@@ -8,6 +8,7 @@
 //! ```
 
 use crate::edit::Edit;
+use crate::explain::question::Question;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -47,6 +48,8 @@ pub enum Request {
         /// In this order.
         edits: Vec<Edit>,
     },
+    /// What would become of a packet, and why.
+    Explain(Question),
     /// Announce the addresses of virtual routers that are active.
     Announce {
         /// Its name; none: all.

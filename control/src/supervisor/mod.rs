@@ -7,6 +7,7 @@
 //! - a configuration that is refused changes nothing.
 
 mod adopt;
+mod explain;
 mod publish;
 mod readiness;
 mod sync;
@@ -322,6 +323,10 @@ impl Supervisor {
     }
 
     async fn answer(&mut self, call: Call) {
+        if let Request::Explain(question) = call.request() {
+            let question = question.clone();
+            return self.explain(&question, call);
+        }
         let answer = match call.request() {
             Request::Show { what, limit } => {
                 let views = self.views();
@@ -343,6 +348,7 @@ impl Supervisor {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
             },
+            Request::Explain(_) => unreachable!("answered above"),
             Request::Edit { .. } => Answer::error("nothing can be changed yet".to_owned()),
             Request::Reload => match self.reload().await {
                 Ok(text) => Answer::text(text),
