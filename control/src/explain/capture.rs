@@ -39,7 +39,8 @@ fn of_pcap(file: impl Read, limit: usize) -> Result<Vec<Bytes>, String> {
     let link = reader.header().datalink;
     let mut frames = Vec::new();
     while frames.len() < limit
-        && let Some(packet) = reader.next_packet()
+        // Raw: the checked reader refuses frames of which the capture has kept only the front.
+        && let Some(packet) = reader.next_raw_packet()
     {
         let packet = packet.map_err(|error| broken(frames.len(), &error))?;
         frames.push(frame(link, &packet.data, packet.orig_len as usize)?);

@@ -175,8 +175,8 @@ impl Trial<'_> {
         }
         if let Some(service) = service {
             row["scheduler"] = service.options().policy.to_string().into();
-            row["known"] = self.flows(service, &said.flows, said.packet.ok());
-            row["templates"] = self.flows(service, &said.templates, said.packet.ok());
+            row["known"] = self.flows(service, &said.flows);
+            row["templates"] = self.flows(service, &said.templates);
             row["real"] = json!(said.real.and_then(|slot| address(service, slot)));
             row["hash"] = hash(service, &said);
             if let Some(flow) = &said.after {
@@ -258,9 +258,7 @@ impl Trial<'_> {
         self.inputs.model.services.iter().find(|service| compiled_key(&service.key) == *key)
     }
 
-    fn flows(&self, service: &Service, flows: &[(Whose, Flow)], packet: Option<Packet>) -> Value {
-        // An ICMP error, say, is about a flow of which it is no packet.
-        let _ = packet;
+    fn flows(&self, service: &Service, flows: &[(Whose, Flow)]) -> Value {
         let rows = flows.iter().map(|(whose, flow)| {
             let mut row = self.flow(service, flow);
             match whose {

@@ -210,7 +210,7 @@ fn end(row: &Value) -> Vec<(&'static str, String)> {
     if row["no_room"] == true {
         steps.push((
             "flow",
-            "not remembered: its place in the flow table is full (`flows_per_worker`)".to_owned(),
+            "not remembered: its place in the flow table is full (see `flows_per_worker`)".to_owned(),
         ));
     } else if row["after"].is_object() {
         let after = &row["after"];
