@@ -9,6 +9,7 @@ pub mod descriptors;
 pub mod edit;
 pub mod error;
 pub mod event;
+pub mod explain;
 pub mod guard;
 pub mod health;
 pub mod ipvsadm;

@@ -79,6 +79,8 @@ enum Command {
     },
     #[command(flatten)]
     Edit(edit::command::Command),
+    /// Explain where a packet goes and why, without sending it
+    Explain(shunt::explain::command::Arguments),
     /// Make a running director read its configuration again
     Reload,
     /// Wait for the end of the director that has started this, and take its addresses away if it was killed
@@ -123,6 +125,11 @@ fn main() -> ExitCode {
             return ExitCode::from(ipvsadm::run(Personality::Ipvsadm, "shunt ipvsadm", words, &socket));
         }
         Command::Edit(words) => words.run(&socket, out),
+        Command::Explain(arguments) => {
+            let question = arguments.question().map_err(anyhow::Error::msg);
+            let answer = question.and_then(|question| ask(&socket, Request::Explain(question)));
+            answer.and_then(|answer| out(&arguments.render(&answer.data)))
+        }
         Command::Reload => ask(&socket, Request::Reload).and_then(|answer| say(&answer)),
         Command::Announce { router } => {
             ask(&socket, Request::Announce { router }).and_then(|answer| say(&answer))

@@ -8,13 +8,15 @@
 //!
 //! `director/flow.rs` is what a packet does to its flow, `director/relay.rs` where packets without ports go (later
 //! fragments, ICMP errors), `director/persistence.rs` how the flows of one client stay together,
-//! `director/allowance.rs` how often the director itself may speak, `director/risk.rs` what a lost table would cost.
+//! `director/allowance.rs` how often the director itself may speak, `director/risk.rs` what a lost table would cost,
+//! `director/shadow.rs` what would become of a frame, without a trace.
 
 mod allowance;
 mod flow;
 mod persistence;
 mod relay;
 mod risk;
+pub mod shadow;
 
 use std::sync::Arc;
 

@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use crate::clock::{Clock, Tick};
+use crate::director::shadow::Shadow;
 use crate::director::{Director, Memory, Rates};
-use crate::flow::{Capacity, FlowReader, FlowTable};
+use crate::flow::{Capacity, FlowReader, FlowTable, FragmentReader};
 use crate::forwarding::{ForwardingState, Synced};
 use crate::hash::HashKey;
 use crate::packet::MacAddress;
@@ -72,6 +73,8 @@ pub struct WorkerView {
     pub stats: Arc<WorkerStats>,
     /// Its flow table.
     pub flows: FlowReader,
+    /// Where it knows fragments to go.
+    pub fragments: FragmentReader,
     /// The core it was to be pinned to; none: the machine told of none.
     pub core: Option<usize>,
     /// Its (interface, queue) pairs, and whether each is zero-copy.
@@ -164,7 +167,7 @@ impl Dataplane {
             Rates { icmp: setup.rates.icmp.div_ceil(count), reset: setup.rates.reset.div_ceil(count) };
         for (n, memory) in memories.into_iter().enumerate() {
             let stats = Arc::new(WorkerStats::default());
-            let flows = memory.flows.reader();
+            let (flows, fragments) = (memory.flows.reader(), memory.fragments.reader());
             let director = Director::new(n, memory, rates, stats.clone());
             let (ports, pool, queues) = self.bind(setup, n as u32, count)?;
             let sockets: Vec<RawFd> = ports.iter().map(|attached| attached.port.fd()).collect();
@@ -177,7 +180,7 @@ impl Dataplane {
             }
             let core = cores.get(n).copied().flatten();
             self.spawn(n, worker, sockets, core, setup.idle)?;
-            self.workers.push(WorkerView { stats, flows, core, queues });
+            self.workers.push(WorkerView { stats, flows, fragments, core, queues });
         }
         Ok(())
     }
@@ -285,6 +288,11 @@ impl Dataplane {
         })
     }
 
+    /// All of it that decides, to try frames on. Costs what compiling a state costs, and memory by what is tried.
+    pub fn shadow(&self) -> Shadow {
+        Shadow::of(self.state(), self.workers.iter().map(|worker| (&worker.flows, &worker.fragments)))
+    }
+
     /// The state published last.
     pub fn state(&self) -> &Arc<ForwardingState> {
         self.publisher.current()
@@ -303,6 +311,11 @@ impl Dataplane {
     /// The workers.
     pub fn workers(&self) -> &[WorkerView] {
         &self.workers
+    }
+
+    /// The addresses that frames have which come in on interface number `interface` and are for this director.
+    pub fn macs(&self, interface: usize) -> Result<Vec<MacAddress>, String> {
+        self.programs.get(interface).map_or_else(|| Ok(Vec::new()), Program::macs)
     }
 
     /// The program on interface number `interface`.

@@ -66,6 +66,16 @@ pub fn holder(lab: &Lab, director: &Director, client: IpAddr) -> usize {
     })
 }
 
+/// Waits until there is a flow from `port` of some client; the real server that it has.
+#[track_caller]
+pub fn real_of_flow(director: &Director, port: u16) -> Value {
+    wait::until(SOON, &format!("a flow from port {port}"), || {
+        let view = director.show("flows");
+        let flow = list(&view["flows"]).iter().find(|flow| flow["client_port"] == port)?;
+        Some(flow["real"].clone())
+    })
+}
+
 /// The sum of all numbers in `view`, at whatever depth, whose key is one of `keys`.
 pub fn sum(view: &Value, keys: &[&str]) -> u64 {
     match view {

@@ -8,6 +8,7 @@
 //! ```
 
 use crate::edit::Edit;
+use crate::explain::question::Question;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -53,6 +54,8 @@ pub enum Request {
         #[serde(default)]
         service: Option<String>,
     },
+    /// What would become of a packet, and why.
+    Explain(Question),
     /// Announce the addresses of virtual routers that are active.
     Announce {
         /// Its name; none: all.

@@ -8,6 +8,7 @@
 
 mod adopt;
 mod edit;
+mod explain;
 mod metrics;
 mod publish;
 mod readiness;
@@ -343,12 +344,17 @@ impl Supervisor {
     }
 
     async fn answer(&mut self, call: Call) {
+        if let Request::Explain(question) = call.request() {
+            let question = question.clone();
+            return self.explain(&question, call);
+        }
         let answer = match call.request() {
             Request::Show { what, limit } => Answer::data(self.show(*what, *limit)),
             Request::Announce { router } => match self.announce(router.as_deref()) {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
             },
+            Request::Explain(_) => unreachable!("answered above"),
             Request::Zero { service } => self.zero_traffic(service.as_deref()),
             Request::Edit { edits } => match self.edit(edits).await {
                 Ok(text) => Answer::text(text),

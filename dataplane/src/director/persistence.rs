@@ -77,7 +77,7 @@ impl Director {
     }
 
     /// What the templates say: this director's, and then another's.
-    fn known<'s>(
+    pub(super) fn known<'s>(
         &self,
         state: &ForwardingState,
         service: &'s Service,
@@ -126,7 +126,7 @@ impl Director {
         self.gauge(real, FlowState::Template).add(1);
     }
 
-    fn template(
+    pub(super) fn template(
         &self,
         state: &ForwardingState,
         service: &Service,

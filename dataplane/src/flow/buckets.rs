@@ -64,6 +64,13 @@ pub(super) struct Pair {
     second: u32,
 }
 
+impl Pair {
+    /// Both buckets.
+    pub const fn buckets(self) -> [usize; 2] {
+        [self.first as usize, self.second as usize]
+    }
+}
+
 /// Where an entry stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -96,6 +103,20 @@ impl<const KEY: usize> Writer<KEY> {
         let buckets = entries.max(MIN_ENTRIES).div_ceil(2 * WAYS) * 2;
         assert!(u32::try_from(buckets).is_ok(), "a table has fewer than 2^34 entries");
         Writer(Arc::new(Buckets { pages: Pages::new(buckets), writes: CachePadded::default() }))
+    }
+
+    /// As much room as `other` has, all of it free. Only what is written to takes memory.
+    pub fn shadow(other: &Buckets<KEY>) -> Self {
+        Writer(Arc::new(Buckets { pages: Pages::shadow(other.len()), writes: CachePadded::default() }))
+    }
+
+    /// Copies a bucket of `other`, which is as large, to the same place.
+    pub fn copy(&mut self, other: &Buckets<KEY>, bucket: usize) {
+        for place in (0..WAYS).map(|way| Place::new(bucket, way)) {
+            if let Some((key, meta)) = other.look(place) {
+                self.write(place, key, meta);
+            }
+        }
     }
 
     /// A reading end.

@@ -50,7 +50,10 @@ pub struct FragmentTable {
 
 /// A reading end: for other workers.
 #[derive(Clone)]
-pub struct FragmentReader(Arc<Buckets<1>>);
+pub struct FragmentReader {
+    buckets: Arc<Buckets<1>>,
+    boot_key: u64,
+}
 
 /// The tag of a datagram under the secret of this boot. `id`: 16 bits for IPv4, 32 for IPv6.
 #[inline]
@@ -73,9 +76,16 @@ impl FragmentTable {
         FragmentTable { buckets: Writer::new(entries), boot_key }
     }
 
+    /// A copy of another table as it is now.
+    pub fn shadow(other: &FragmentReader) -> Self {
+        let mut buckets = Writer::shadow(&other.buckets);
+        (0..other.buckets.len()).for_each(|bucket| buckets.copy(&other.buckets, bucket));
+        FragmentTable { buckets, boot_key: other.boot_key }
+    }
+
     /// A reading end.
     pub fn reader(&self) -> FragmentReader {
-        FragmentReader(self.buckets.reader())
+        FragmentReader { buckets: self.buckets.reader(), boot_key: self.boot_key }
     }
 
     /// The tag of a datagram, good for the readers of all tables with the same boot key.
@@ -121,8 +131,8 @@ impl FragmentReader {
     /// Where the fragments of a datagram go, if its first was seen there.
     #[inline]
     pub fn find(&self, tag: u64, now: Tick) -> Option<Whither> {
-        let pair = self.0.pair(tag);
-        let (_, meta) = self.0.undisturbed(|| self.0.find(pair, &wanted(tag)))?;
+        let pair = self.buckets.pair(tag);
+        let (_, meta) = self.buckets.undisturbed(|| self.buckets.find(pair, &wanted(tag)))?;
         unpack(meta, now).map(|(whither, _)| whither)
     }
 }

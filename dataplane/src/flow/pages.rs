@@ -27,6 +27,8 @@ pub(super) unsafe trait Zeroable {}
 pub(super) struct Pages<T> {
     at: NonNull<T>,
     length: usize,
+    /// Mapped, not allocated: by `shadow`.
+    is_mapped: bool,
 }
 
 // SAFETY: it owns its `T`s as a box would.
@@ -50,7 +52,25 @@ impl<T: Zeroable> Pages<T> {
         }
         // SAFETY: all of it is ours.
         unsafe { at.write_bytes(0, layout.size()) };
-        Pages { at: at.cast(), length }
+        Pages { at: at.cast(), length, is_mapped: false }
+    }
+
+    /// `length` (at least 1) zeroed values of which only those take memory that are written to: for a copy of a few
+    /// entries of a large table. The process ends if there is no address space.
+    pub fn shadow(length: usize) -> Self {
+        let layout = layout::<T>(length);
+        let (access, kind) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+        );
+        // SAFETY: a mapping of its own, wherever there is room for it.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), layout.size(), access, kind, -1, 0) };
+        let Some(at) = NonNull::new(at).filter(|at| at.as_ptr() != libc::MAP_FAILED) else {
+            handle_alloc_error(layout)
+        };
+        // SAFETY: the mapping is whole pages. Else one entry may take two mebibytes.
+        unsafe { libc::madvise(at.as_ptr(), layout.size(), libc::MADV_NOHUGEPAGE) };
+        Pages { at: at.cast(), length, is_mapped: true }
     }
 }
 
@@ -67,7 +87,7 @@ impl<T> Deref for Pages<T> {
 
     #[inline(always)]
     fn deref(&self) -> &[T] {
-        // SAFETY: `new` allocated that many, all bytes 0, which is a value of every Zeroable; they live as long as self.
+        // SAFETY: `new` or `shadow` allocated that many, all bytes 0, which is a value of every Zeroable; they live as long as self.
         unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.length) }
     }
 }
@@ -75,6 +95,11 @@ impl<T> Deref for Pages<T> {
 impl<T> Drop for Pages<T> {
     fn drop(&mut self) {
         let layout = layout::<T>(self.length);
+        if self.is_mapped {
+            // SAFETY: the mapping of `shadow`; a Zeroable has nothing to drop.
+            unsafe { libc::munmap(self.at.as_ptr().cast(), layout.size()) };
+            return;
+        }
         if layout.size() >= HUGE {
             // The allocator may give the memory to something that a child does need.
             // SAFETY: the range is that of `new`.
@@ -118,6 +143,17 @@ mod tests {
             // The stack's, and the kernel's when it moves pages together; a thousand times as many without care.
             assert!(faults() - before < 20, "{} page faults in {length} lines", faults() - before);
         }
+    }
+
+    #[test]
+    fn a_shadow_is_zeroed_and_takes_only_what_is_written_to() {
+        let pages = Pages::<[AtomicU64; 8]>::shadow(16 << 20);
+        assert_eq!((pages.len(), pages.as_ptr() as usize % SMALL), (16 << 20, 0));
+        let before = faults();
+        for n in [0, 5_000_000, (16 << 20) - 1] {
+            assert_eq!(pages[n][0].swap(7, Ordering::Relaxed), 0);
+        }
+        assert!(faults() - before < 20, "{} page faults", faults() - before);
     }
 
     #[test]

@@ -19,6 +19,7 @@
 //!
 //! *Invariants*: those of `buckets`; `held` is the number of entries of a service, their sum is `len`.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -130,6 +131,47 @@ impl FlowTable {
             flows: 0,
             held: Box::new([0; 1 << 16]),
         }
+    }
+
+    /// An empty table of the size and with the secret of another one: what is copied from there stands where it stood.
+    pub fn shadow(other: &FlowReader) -> Self {
+        FlowTable {
+            ipv4: Writer::shadow(&other.ipv4),
+            ipv6: Writer::shadow(&other.ipv6),
+            secret: other.secret,
+            cursor: 0,
+            flows: 0,
+            held: Box::new([0; 1 << 16]),
+        }
+    }
+
+    /// Copies all that stands in the buckets of `slot` in `other`, of which this is a shadow; but for buckets that are in
+    /// `copied`, which have a life of their own by now. `each` is told the service of each entry; `hold` is to follow.
+    pub fn copy(
+        &mut self,
+        other: &FlowReader,
+        slot: Slot,
+        copied: &mut HashSet<(bool, usize)>,
+        mut each: impl FnMut(ServiceId),
+    ) {
+        for bucket in slot.pair.buckets().into_iter().filter(|bucket| copied.insert((slot.ipv4, *bucket))) {
+            match slot.ipv4 {
+                true => self.ipv4.copy(&other.ipv4, bucket),
+                false => self.ipv6.copy(&other.ipv6, bucket),
+            }
+            for place in (0..WAYS).map(|way| Place::new(bucket, way)) {
+                let meta = if slot.ipv4 { self.ipv4.entry(place).1 } else { self.ipv6.entry(place).1 };
+                if let Some((service, _)) = Flow::unpack(meta) {
+                    each(service);
+                }
+            }
+        }
+    }
+
+    /// Of a shadow: the table that it is one of holds so many more entries of this service than was known.
+    pub fn hold(&mut self, service: ServiceId, more: u32) {
+        self.flows += more as usize;
+        self.held[usize::from(service.0)] += more;
     }
 
     /// A reading end.

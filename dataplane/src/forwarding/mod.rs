@@ -7,6 +7,7 @@
 pub mod builder;
 pub mod real;
 pub mod service;
+mod shadow;
 pub mod synced;
 
 use hashbrown::{HashMap, HashSet, HashTable};

@@ -18,6 +18,7 @@ mod siphash;
 mod twos;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::clock::Tick;
 use crate::hash::HashKey;
@@ -163,6 +164,27 @@ impl Scheduler {
     ) -> Self {
         let method = Method::build(policy, key, candidates, previous);
         Scheduler { policy, candidates: candidates.into(), method }
+    }
+
+    /// One that answers as `scheduler` does, and whose turns are its own.
+    pub fn shadow(scheduler: &Arc<Scheduler>, key: HashKey) -> Arc<Scheduler> {
+        match scheduler.method {
+            // All that these know is the candidates.
+            Method::Maglev(_)
+            | Method::Lc
+            | Method::Wlc
+            | Method::Sed
+            | Method::Nq
+            | Method::Sh(..)
+            | Method::Dh(_)
+            | Method::Mh(..)
+            | Method::Fo
+            | Method::Ovf => scheduler.clone(),
+            Method::Rr(_) | Method::Wrr(_) | Method::Lblc(_) | Method::Lblcr(_) | Method::Twos(_) => {
+                let Scheduler { policy, candidates, .. } = &**scheduler;
+                Arc::new(Scheduler::build(*policy, key, candidates, Some(scheduler)))
+            }
+        }
     }
 
     /// The slot of the real server for a new flow; none: no real server takes it.

@@ -163,6 +163,11 @@ impl Program {
         self.steering.steer(wanted)
     }
 
+    /// See [`Steering::macs`].
+    pub fn macs(&self) -> Result<Vec<MacAddress>, String> {
+        self.steering.macs()
+    }
+
     /// What it counted.
     pub fn counts(&self) -> Result<SteerCounts, String> {
         self.steering.counts()

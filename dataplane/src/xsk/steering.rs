@@ -75,6 +75,13 @@ impl Steering {
         macs.remove(&MacKey { mac: mac.0, zero: [0; 2] }).map_err(|e| chain(&e))
     }
 
+    /// The addresses that frames for this director have now.
+    pub fn macs(&self) -> Result<Vec<MacAddress>, String> {
+        let map = self.ebpf.map("macs").ok_or("no map called macs")?;
+        let macs: HashMap<&MapData, MacKey, u8> = map.try_into().map_err(|e| chain(&e))?;
+        macs.keys().map(|key| key.map(|key| MacAddress(key.mac)).map_err(|e| chain(&e))).collect()
+    }
+
     /// Frames of services that are not in `wanted` go to the kernel again.
     ///
     /// Errors: the first; all that could be taken back is.

@@ -26,6 +26,7 @@ mod readme;
 mod rig;
 mod room;
 mod schedulers;
+mod shadow;
 mod shares;
 mod source;
 mod stickiness;
