@@ -14,6 +14,7 @@ mod journal;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -26,6 +27,8 @@ use journal::Journal;
 
 /// Where the journal listens.
 const JOURNAL: &str = "/run/systemd/journal/socket";
+/// How often it is said that lines are lost, while more and more are.
+const SAY_AGAIN: Duration = Duration::from_secs(1);
 /// Names what is logged: `info` unless set.
 const FILTER: &str = "SHUNT_LOG";
 
@@ -66,7 +69,7 @@ fn open(
         Format::Journald => Box::new(Journal::open(journal)?),
     };
     let dropped = Arc::new(OnceLock::new());
-    let honest = Honest { out, format, dropped: Arc::clone(&dropped), told: 0 };
+    let honest = Honest { out, format, dropped: Arc::clone(&dropped), told: 0, told_at: Instant::now() };
     let (log, guard) = queue.lossy(true).finish(honest);
     let _ = dropped.set(log.error_counter());
     Ok((log, guard))
@@ -102,6 +105,7 @@ struct Honest {
     dropped: Arc<OnceLock<ErrorCounter>>,
     /// As many were said to be missing.
     told: usize,
+    told_at: Instant,
 }
 
 impl Write for Honest {
@@ -111,22 +115,27 @@ impl Write for Honest {
 
     fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
         self.out.write_all(line)?;
-        // Behind the line: what is in the queue by now was said before the queue was full.
-        let dropped = self.dropped.get().map_or(0, ErrorCounter::dropped_lines);
-        if dropped > self.told {
-            let missing = dropped - self.told;
-            self.told = dropped;
-            self.out.write_all(&self.lines_lost(missing))?;
-        }
-        Ok(())
+        // Of a queue that is never empty it is said now and then.
+        if self.told_at.elapsed() > SAY_AGAIN { self.say_lines_lost() } else { Ok(()) }
     }
 
+    /// The queue is empty: what it held was said before the lines that it had no room for.
     fn flush(&mut self) -> io::Result<()> {
+        self.say_lines_lost()?;
         self.out.flush()
     }
 }
 
 impl Honest {
+    fn say_lines_lost(&mut self) -> io::Result<()> {
+        self.told_at = Instant::now();
+        let dropped = self.dropped.get().map_or(0, ErrorCounter::dropped_lines);
+        match dropped - std::mem::replace(&mut self.told, dropped) {
+            0 => Ok(()),
+            missing => self.out.write_all(&self.lines_lost(missing)),
+        }
+    }
+
     /// The line about it, as every other line is made.
     fn lines_lost(&self, missing: usize) -> Vec<u8> {
         let line = Arc::new(Mutex::new(Vec::new()));
@@ -156,7 +165,6 @@ impl Write for Buffer {
 mod tests {
     use std::os::unix::net::UnixDatagram;
     use std::sync::mpsc::{Receiver, Sender, channel};
-    use std::time::{Duration, Instant};
 
     use super::*;
 

@@ -141,7 +141,7 @@ fn a_fault_of_the_configuration_is_found_at_its_line() {
     let visit = Visit::with(&lab, &text);
     let finding = visit.finding("configuration");
     assert_eq!(finding["level"], "fail");
-    assert!(finding["what"].as_str().unwrap().contains("doctor.toml:6:8: service.port: "), "{finding:#}");
+    assert!(finding["what"].as_str().unwrap().contains("doctor.toml:7:8: service.port: "), "{finding:#}");
 }
 
 #[test]

@@ -158,7 +158,7 @@ impl Facts {
         let most = self.most_queues.map_or(queues, |most| most.combined.max(most.rx.min(most.tx)));
         let best = most.min(cores);
         if queues == best || (queues > cores && most <= queues && self.most_queues.is_none()) {
-            return Finding::ok(check, format!("{in_use} for workers on {on}"));
+            return Finding::ok(check, format!("{in_use} on {on}, as many as are of use"));
         }
         let command = match self.most_queues {
             Some(MostQueues { combined: 1.., .. }) => format!("ethtool -L {name} combined {best}"),
@@ -309,12 +309,13 @@ mod tests {
 
     #[test]
     fn each_fault_has_the_command_that_mends_it() {
-        let with = |change: fn(&mut Facts)| {
+        type Change = fn(&mut Facts);
+        let with = |change: Change| {
             let mut facts = healthy();
             change(&mut facts);
             complaint(&facts, &director())
         };
-        let cases: [(fn(&mut Facts), Level, &str); 9] = [
+        let cases: [(Change, Level, &str); 9] = [
             (|f| f.link.up = false, Level::Fail, "ip link set eth0 up"),
             (|f| f.link.mtu = 9000, Level::Fail, "ip link set eth0 mtu 1500"),
             (|f| f.joins_frames = true, Level::Fail, "ethtool -K eth0 lro off"),

@@ -139,7 +139,10 @@ impl Facts {
         let check = vip.to_string();
         let is_at =
             |(_, server): &(&IpAddr, &Server)| server.fixed == Some(mac) || server.macs.contains(&mac);
-        if let Some((real, _)) = self.servers.iter().find(is_at) {
+        // One host has addresses of both families: that of the VIP's is the one to speak of.
+        let mut hosts: Vec<_> = self.servers.iter().filter(is_at).collect();
+        hosts.sort_by_key(|(real, _)| real.is_ipv4() != vip.is_ipv4());
+        if let Some((real, _)) = hosts.first() {
             let what = format!(
                 "real server {real} ({}) says that it has the VIP: clients may come to it past the director",
                 MacAddress(mac)
