@@ -167,7 +167,7 @@ impl Facts {
         let again =
             if director.pid.is_some() { "; stop shunt first: its sockets are bound to them" } else { "" };
         let what = if queues < best {
-            format!("{in_use} of {most} in use: so many workers, on {on}{again}")
+            format!("{in_use} of {most} in use, so {} on {on}{again}", counted(queues as usize, "worker"))
         } else {
             format!("{in_use}: more workers than there are cores ({cores}){again}")
         };
