@@ -8,7 +8,7 @@
 //! Follows rtnetlink(7) RTM_NEWLINK and `include/uapi/linux/if.h`; counts and driver come from ethtool
 //! (`include/uapi/linux/ethtool.h`).
 
-mod ethtool;
+pub(crate) mod ethtool;
 mod watch;
 
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};

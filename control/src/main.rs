@@ -10,9 +10,7 @@ use shunt::admin::protocol::{Answer, DEFAULT_LIMIT, Request, What};
 use shunt::admin::{client, table};
 use shunt::ipvsadm::{self, Personality};
 use shunt::supervisor::{self, Options};
-use shunt::{config, edit, error};
-use tracing_appender::non_blocking::NonBlockingBuilder;
-use tracing_subscriber::EnvFilter;
+use shunt::{config, doctor, edit, error, logging};
 
 /// A layer-4 director: direct server return over AF_XDP, with health checks and VIP ownership, in one program.
 ///
@@ -43,6 +41,9 @@ enum Command {
         /// The configuration
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Who reads the log [env: SHUNT_LOG names what is logged, `info` unless set]
+        #[arg(long, value_enum, default_value_t)]
+        log: logging::Format,
     },
     /// Validate a configuration: every fault as FILE:LINE:COLUMN: message
     Check {
@@ -81,6 +82,9 @@ enum Command {
     Edit(edit::command::Command),
     /// Explain where a packet goes and why, without sending it
     Explain(shunt::explain::command::Arguments),
+    /// Look for what is wrong with this host and, with a configuration, with its network: each line ok, warn or fail, and
+    /// the command that mends it. Exit code 1 if one fails
+    Doctor(doctor::Words),
     /// Make a running director read its configuration again
     Reload,
     /// Wait for the end of the director that has started this, and take its addresses away if it was killed
@@ -113,7 +117,8 @@ fn main() -> ExitCode {
         reading.config_id = id;
     }
     let done = match cli.command {
-        Command::Run { config } => run(Options { config, reading, socket }),
+        Command::Run { config, log } => run(Options { config, reading, socket }, log),
+        Command::Doctor(words) => doctor(&words, &reading, &socket),
         Command::Guard => guard(),
         Command::Check { file } => check(&file, &reading),
         Command::Convert { file } => convert(&file, &reading),
@@ -151,18 +156,10 @@ fn called_ipvsadm() -> Option<(Personality, String, Vec<String>)> {
     Some((Personality::of(&program)?, program, words.collect()))
 }
 
-fn run(options: Options) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_env("SHUNT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // Through a thread of its own, and lossy: whoever reads the log, slowly, never or no more, cannot hold up the
-    // control thread. What it says at the end is written before this returns.
-    let (log, _writer) = NonBlockingBuilder::default().lossy(true).finish(std::io::stderr());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(log)
-        .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+fn run(options: Options, log: logging::Format) -> anyhow::Result<()> {
+    let _log = logging::start(log).context(
+        "the journal of systemd cannot be logged to (/run/systemd/journal/socket): choose --log human or --log json",
+    )?;
     let runtime = runtime()?;
     let done = runtime.block_on(supervisor::run(&options));
     // A look-up that hangs in the C library keeps a thread, and nobody waits for it.
@@ -204,6 +201,18 @@ fn check(file: &std::path::Path, reading: &config::Options) -> anyhow::Result<()
             out(&format!("{}: valid: {services}, {reals}{routers}\n", file.display()))
         }
         Err(faults) => anyhow::bail!("{}{}", faults.render(color), faults.summary()),
+    }
+}
+
+fn doctor(words: &doctor::Words, reading: &config::Options, socket: &std::path::Path) -> anyhow::Result<()> {
+    let runtime = runtime()?;
+    let report = runtime.block_on(doctor::examine(words, reading, socket));
+    // What hangs holds nobody up.
+    runtime.shutdown_background();
+    out(&report.render(words.json))?;
+    match report.count(doctor::Level::Fail) {
+        0 => Ok(()),
+        _ => anyhow::bail!(report.summary()),
     }
 }
 

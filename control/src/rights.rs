@@ -14,20 +14,37 @@ const NEEDED: [(u32, &str); 3] = [
 /// # Errors
 /// Names those that are missing.
 pub fn require() -> Result<(), Error> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    match missing(&status) {
+    match missing_here() {
         names if names.is_empty() => Ok(()),
         names => Err(Error::Rights(names.join(", "))),
     }
 }
 
+/// Those that this process has not, with what each is for.
+pub fn missing_here() -> Vec<&'static str> {
+    missing(&status())
+}
+
+/// Whether this process has a capability, by its bit number.
+pub fn has(capability: u32) -> bool {
+    effective(&status()) >> capability & 1 == 1
+}
+
+fn status() -> String {
+    std::fs::read_to_string("/proc/self/status").unwrap_or_default()
+}
+
 fn missing(status: &str) -> Vec<&'static str> {
-    let effective = status
+    let effective = effective(status);
+    NEEDED.iter().filter(|(bit, _)| effective >> bit & 1 == 0).map(|(_, name)| *name).collect()
+}
+
+fn effective(status: &str) -> u64 {
+    status
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0);
-    NEEDED.iter().filter(|(bit, _)| effective >> bit & 1 == 0).map(|(_, name)| *name).collect()
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

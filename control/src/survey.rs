@@ -39,7 +39,7 @@ impl Survey {
 }
 
 /// A frame of the UMEM is a page at most, less the kernel's headroom, the Ethernet header and two VLAN tags.
-const LARGEST_MTU: u32 = 4096 - 256 - 14 - 8;
+pub(crate) const LARGEST_MTU: u32 = 4096 - 256 - 14 - 8;
 
 /// Why a survey failed.
 #[derive(Debug, thiserror::Error)]

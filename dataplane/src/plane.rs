@@ -360,7 +360,7 @@ pub fn cores() -> Vec<usize> {
 
 /// The core of each worker: as configured, else the machine's last cores downwards, leaving the first to
 /// control and the kernel as long as possible.
-fn placement(configured: &[usize], workers: usize) -> Vec<Option<usize>> {
+pub fn placement(configured: &[usize], workers: usize) -> Vec<Option<usize>> {
     let mut cores = cores();
     cores.reverse();
     (0..workers)

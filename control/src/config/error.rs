@@ -222,7 +222,7 @@ pub(super) fn quote(typed: &str) -> String {
 }
 
 /// `text` without what would move a terminal's cursor or turn its writing direction.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let harmful = |c: char| {
         (c.is_control() && c != '\t')
             || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{feff}')

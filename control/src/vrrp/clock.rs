@@ -78,12 +78,19 @@ impl AsRawFd for Timer {
 
 /// Lets this thread run before all that are not real-time, if the kernel allows it.
 pub(super) fn first_in_line() {
+    if let Err(error) = real_time() {
+        tracing::debug!(%error, "the VRRP thread has no real-time priority (CAP_SYS_NICE)");
+    }
+}
+
+/// Gives this thread the lowest real-time priority.
+pub(crate) fn real_time() -> io::Result<()> {
     let parameter = libc::sched_param { sched_priority: 1 };
     // Threads and programs that it starts are ordinary again.
     let policy = libc::SCHED_RR | libc::SCHED_RESET_ON_FORK;
     // SAFETY: the parameter lives through the call; 0 is this thread.
-    if unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) } != 0 {
-        let error = io::Error::last_os_error();
-        tracing::debug!(%error, "the VRRP thread has no real-time priority (CAP_SYS_NICE)");
+    match unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }

@@ -38,6 +38,8 @@ mod machine;
 mod seat;
 mod wire;
 
+pub(crate) use clock::real_time;
+
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]

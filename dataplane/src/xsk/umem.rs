@@ -108,8 +108,7 @@ impl Umem {
         // Every ring at least as large as the number of frames: no ring can overflow. (The fill ring may look full
         // for a moment, see `Socket::refill`.)
         let ring_size = QueueSize::new(count.next_power_of_two()).map_err(|e| fail(e.to_string()))?;
-        // Ethernet header and two VLAN tags come on top of the MTU.
-        let needed = (XDP_HEADROOM + mtu + 14 + 8).next_power_of_two().clamp(2048, 4096);
+        let needed = frame_size(mtu);
         let config = UmemConfig::builder()
             .frame_size(FrameSize::new(needed).map_err(|e| fail(e.to_string()))?)
             .fill_queue_size(ring_size)
@@ -126,6 +125,12 @@ impl Umem {
         let frames = descs.into_iter().map(|desc| unsafe { Frame::from_ring(desc, base, needed) }).collect();
         Ok((Umem { umem, base, ring_size, frame_size: needed }, frames))
     }
+}
+
+/// Bytes of a frame with room for packets of `mtu` bytes, a page at most.
+pub fn frame_size(mtu: u32) -> u32 {
+    // Ethernet header and two VLAN tags come on top of the MTU.
+    (XDP_HEADROOM + mtu + 14 + 8).next_power_of_two().clamp(2048, 4096)
 }
 
 /// An error and what caused it, in one line.

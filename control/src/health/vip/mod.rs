@@ -24,6 +24,7 @@ mod runner;
 mod seen;
 mod sources;
 mod view;
+pub(crate) mod who_has;
 mod wire;
 
 use std::net::IpAddr;
