@@ -16,10 +16,10 @@ use shunt_tests::{
 const EMPTY: &str = "[director]\ninterfaces = [\"eth0\"]\n";
 const SOON: Duration = Duration::from_secs(20);
 
-/// A director with no services, on the network of the sessions.
+/// A director with no services, on the networks of the sessions.
 fn empty(lab: &Lab) -> Director {
     let host = lab.director(0);
-    host.ip("addr add 198.18.0.1/24 dev eth0\n-6 addr add 2001:db8::1/64 dev eth0 nodad\n");
+    host.ip("addr add 198.18.0.1/24 dev eth0\naddr add 2001:db8::1/64 dev eth0 nodad\n");
     Director::start(lab, 0, EMPTY)
 }
 
@@ -64,7 +64,7 @@ fn repeat(director: &Director, file: &str) {
 
 #[test]
 fn the_real_ipvsadms_sessions_are_had_again_to_the_byte() {
-    let lab = Lab::builder().build();
+    let lab = Lab::builder().ipv6().build();
     let director = empty(&lab);
     assert_eq!(ipvsadm(&director, "-Ln"), golden("empty-Ln.txt"));
     repeat(&director, "setup.session");
@@ -93,7 +93,7 @@ fn golden(file: &str) -> String {
 
 #[test]
 fn a_table_is_saved_and_restored_line_by_line() {
-    let lab = Lab::builder().build();
+    let lab = Lab::builder().ipv6().build();
     let director = empty(&lab);
     repeat(&director, "setup.session");
     let saved = run(&director, "ipvsadm-save", &["-n"], "");
@@ -119,7 +119,7 @@ fn a_table_is_saved_and_restored_line_by_line() {
 
 #[test]
 fn what_shunt_has_not_is_refused_by_name() {
-    let lab = Lab::builder().build();
+    let lab = Lab::builder().ipv6().build();
     let director = empty(&lab);
     ipvsadm(&director, "-A -t 198.18.0.100:80 -s rr");
     for (line, what) in [
@@ -244,17 +244,25 @@ fn seed_4_its_script_sets_up_ssh_behind_a_vip() {
     assert!(own_key.contains(&at_director), "{own_key}");
     lab.client(0).run("ping", &["-c", "1", "-W", "5", &VIP.to_string()]);
 
-    // Flows that are over, and those that are silent, are forgotten in the time that was set.
+    // Flows that are over, and those that are silent, are forgotten in the time that was set: those that come from now on.
     ipvsadm(&director, "--set 3 1 0");
     assert_eq!(ipvsadm(&director, "-L --timeout"), "Timeout (tcp tcpfin udp): 3 1 300\n");
-    let silent = lab.client(0).connect((VIP, 22).into(), Duration::from_secs(5)).expect("a connection");
-    wait::until(SOON, "the flow to be listed", || {
-        ipvsadm(&director, "-Lnc").contains("ESTABLISHED").then_some(())
-    });
-    wait::until(SOON, "it to be forgotten", || {
-        (ipvsadm(&director, "-Lnc").lines().count() == 2).then_some(())
-    });
-    drop(silent);
+    let connect = || lab.client(0).connect((VIP, 22).into(), Duration::from_secs(5)).expect("a connection");
+    let state = |port: u16| {
+        let connections = ipvsadm(&director, "-Lnc");
+        let row = connections.lines().find(|row| row.contains(&format!(" 198.51.100.7:{port} ")))?;
+        row.split_whitespace().nth(2).map(str::to_owned)
+    };
+    let silent = connect();
+    let port = silent.local_addr().unwrap().port();
+    wait::until(SOON, "the flow to be listed", || (state(port)? == "ESTABLISHED").then_some(()));
+    wait::until(SOON, "it to be forgotten", || state(port).is_none().then_some(()));
+    ipvsadm(&director, "--set 259200 1 0");
+    let over = connect();
+    let port = over.local_addr().unwrap().port();
+    wait::until(SOON, "the flow to be listed", || (state(port)? == "ESTABLISHED").then_some(()));
+    drop((silent, over));
+    wait::until(SOON, "it to be forgotten", || state(port).is_none().then_some(()));
 
     ipvsadm(&director, "-d -t 192.0.2.10:ssh -r 192.0.2.22");
     assert!(ipvsadm(&director, "-Ln").ends_with(

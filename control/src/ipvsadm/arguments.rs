@@ -103,7 +103,7 @@ pub fn read(program: &str, words: &[String], names: &Names) -> Result<Arguments,
     if matches!(verb, Verb::Help | Verb::Version) {
         return Ok(arguments);
     }
-    while let Some(next) = words.next() {
+    for next in words.by_ref() {
         let (word, value) = next.map_err(|bad| Complaint {
             text: format!("{}: {}", bad.word, bad.why),
             code: 255,

@@ -64,7 +64,8 @@ pub fn listing(connections: &[Connection], names: Option<&Names>, with_engine: b
     };
     for connection in connections {
         let Connection { client, client_port, vip, port, expires_seconds: expires, .. } = connection;
-        let Some(real) = connection.real else { continue };
+        // What is over stays in the flow table until its turn comes to be swept.
+        let Some(real) = connection.real.filter(|_| *expires > 0) else { continue };
         let protocol = match connection.protocol.as_str() {
             "tcp" => Protocol::Tcp,
             "udp" => Protocol::Udp,
@@ -104,6 +105,7 @@ mod tests {
             flow("established", "tcp", "192.0.2.10", 40001, 900),
             flow("template", "tcp", "192.0.2.10", 0, 45),
             flow("udp", "udp", "192.0.2.10", 5353, 259_200),
+            flow("established", "tcp", "192.0.2.10", 40002, 0),
         ] });
         assert_eq!(
             listing(&of(&flows).unwrap(), None, false),

@@ -284,3 +284,84 @@ fn cannot(why: String) -> Complaint {
 fn usage(program: &str) -> String {
     include_str!("usage.txt").replace("\n  ipvsadm ", &format!("\n  {program} "))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::net::IpAddr;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::edit::{Edit, RealChange, ServiceChange};
+
+    /// What `-R` makes of `input` with a director that knows no service at port 91: how it ended, what it said, what was asked.
+    fn restore(input: &str) -> (Ended, String, Vec<Edit>) {
+        let asked = RefCell::new(Vec::new());
+        let ask = |request: Request| match request {
+            Request::Edit { edits } => {
+                let is_known = !format!("{edits:?}").contains(":91/");
+                asked.borrow_mut().extend(edits);
+                Ok(match is_known {
+                    true => Answer::text(String::new()),
+                    false => Answer::refused(Some("no-service"), "there is none".to_owned()),
+                })
+            }
+            Request::Show { .. } => Ok(Answer::data(json!({ "services": [], "reals": [] }))),
+            other => panic!("{other:?} was asked"),
+        };
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        let ended = Session::new("ipvsadm", &ask, &mut out, &mut errors)
+            .command(&["-R".to_owned()], &mut input.as_bytes());
+        assert!(out.is_empty());
+        (ended, String::from_utf8(errors).unwrap(), asked.into_inner())
+    }
+
+    #[test]
+    fn commands_become_edits_of_all_that_ipvsadm_would_set() {
+        let (ended, said, edits) = restore(
+            "# saved\n\nipvsadm -A -u [2001:db8::10]:0 -p 50 -s sh -b sh-port\n/sbin/ipvsadm -a -t 192.0.2.10:80 -r 192.0.2.21:81\n\
+             -D --sctp-service=192.0.2.10:9\n--set 5 0 7\n-C\n",
+        );
+        assert_eq!((ended, said.as_str()), (Ended::WELL, ""));
+        let service = ServiceChange {
+            scheduler: Some("sh".to_owned()),
+            persistence: Some(50),
+            prefix: Some(128),
+            one_packet: Some(false),
+            flags: Some(vec!["sh-port".to_owned()]),
+        };
+        let real = RealChange { weight: Some(1), upper: Some(0), lower: Some(0) };
+        let [real_server, vip] =
+            ["192.0.2.21", "192.0.2.10"].map(|address| address.parse::<IpAddr>().unwrap());
+        assert_eq!(
+            edits,
+            [
+                Edit::AddService { service: "[2001:db8::10]:any/udp".to_owned(), change: service },
+                Edit::AddReal { service: format!("{vip}:80/tcp"), real: real_server, change: real },
+                Edit::RemoveService { service: format!("{vip}:9/sctp") },
+                Edit::Timeouts { tcp: 5, tcp_fin: 0, udp: 7 },
+                Edit::Clear,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_restore_goes_on_after_what_is_refused_and_ends_at_what_is_mistyped() {
+        let (ended, said, edits) = restore("-D -t 192.0.2.10:91\n-D -t 192.0.2.10:80\n");
+        assert_eq!((ended, said.as_str(), edits.len()), (Ended::WELL, "No such service\n", 2));
+        let (ended, said, edits) = restore("-D -t 192.0.2.10:80 -n\n-D -t 192.0.2.10:80\n");
+        assert_eq!(ended, Ended { code: 2, is_final: true });
+        assert_eq!(said, "Illegal 'numeric' option with the 'delete-service' command\n");
+        assert!(edits.is_empty());
+        // What is in it does not read it again.
+        assert_eq!(restore("-R\n-D -t 192.0.2.10:80\n").0, Ended { code: 255, is_final: true });
+    }
+
+    #[test]
+    fn a_program_is_known_by_its_name_wherever_it_lies() {
+        assert_eq!(Personality::of("/sbin/ipvsadm"), Some(Personality::Ipvsadm));
+        assert_eq!(Personality::of("ipvsadm-restore"), Some(Personality::Restore));
+        assert_eq!(Personality::of("/usr/bin/shunt"), None);
+    }
+}
