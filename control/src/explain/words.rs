@@ -46,7 +46,7 @@ fn chain(row: &Value) -> String {
 fn packet(row: &Value) -> String {
     let packet = &row["packet"];
     if !packet.is_object() {
-        return format!("{} bytes that are no packet for a service", row["bytes"]);
+        return format!("none, in {} bytes", row["bytes"]);
     }
     let endpoint = |address: &Value, port: &Value| match (text(address), port.as_u64()) {
         (address, None | Some(0)) => address.to_owned(),
@@ -171,9 +171,20 @@ fn way(row: &Value) -> &'static str {
 }
 
 fn end(row: &Value) -> Vec<(&'static str, String)> {
+    let reason = &row["reason"];
+    let because = || {
+        [
+            ("because", format!("{}: {}", text(&reason["name"]), text(&reason["meaning"]))),
+            ("to do", text(&reason["remedy"]).to_owned()),
+        ]
+    };
     // What the XDP program does not steer a worker does not drop either.
     if row["steered"] == false {
-        return vec![("verdict", "left to the kernel".into())];
+        let mut steps = vec![("verdict", "left to the kernel".to_owned())];
+        if row["packet"].is_null() && reason.is_object() {
+            steps.extend(because());
+        }
+        return steps;
     }
     let mut steps = Vec::new();
     let sent = &row["sent"];
@@ -202,10 +213,8 @@ fn end(row: &Value) -> Vec<(&'static str, String)> {
         )),
         _ => steps.push(("verdict", "dropped".to_owned())),
     }
-    let reason = &row["reason"];
     if reason.is_object() {
-        steps.push(("because", format!("{}: {}", text(&reason["name"]), text(&reason["meaning"]))));
-        steps.push(("to do", text(&reason["remedy"]).to_owned()));
+        steps.extend(because());
     }
     if row["no_room"] == true {
         steps.push((
@@ -232,4 +241,39 @@ fn text(value: &Value) -> &str {
 
 fn number(value: &Value) -> String {
     value.as_u64().map_or_else(|| "?".to_owned(), |number| number.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(row: Value) -> String {
+        render(&json!({ "generation": 1, "frames": [row] }))
+    }
+
+    #[test]
+    fn a_frame_that_no_worker_gets_is_the_kernels_whatever_a_worker_would_say() {
+        let text = told(
+            json!({ "bytes": 60, "packet": {}, "steered": false, "verdict": "dropped", "reason": { "name": "no_service" } }),
+        );
+        assert!(text.contains("verdict      left to the kernel") && !text.contains("no_service"), "{text}");
+        let text = told(
+            json!({ "bytes": 60, "verdict": "dropped", "reason": { "name": "ttl_expired", "remedy": "Wait." } }),
+        );
+        assert!(text.contains("could not be asked") && text.contains("to do        Wait."), "{text}");
+    }
+
+    #[test]
+    fn who_knows_a_flow_and_for_how_long_is_told() {
+        let flow = json!({ "worker": 1, "real": "192.0.2.21", "state": "established", "silent_seconds": 3,
+                           "expired": false, "expires_seconds": 897 });
+        let text = told(
+            json!({ "service": "192.0.2.10:80/tcp", "known": [flow], "no_room": true, "steered": true }),
+        );
+        let line = "worker 1 remembers it: 192.0.2.21, established, silent for 3 s, forgotten in 897 s";
+        assert!(text.contains(line) && text.contains("flow table is full"), "{text}");
+        let several = render(&json!({ "frames": [{ "bytes": 1 }, { "bytes": 2 }] }));
+        assert!(several.starts_with("frame 1\n") && several.contains("\nframe 2\n"), "{several}");
+    }
 }
