@@ -118,7 +118,6 @@ fn what_is_explained_is_what_then_happens_whatever_becomes_of_the_real_servers()
     let text =
         director.ask(&["explain", &format!("{}:1", lab.client(0).address()), &format!("{VIP}:80/tcp")]);
     let text = text.expect("an answer");
-    eprintln!("SHOWN\n{text}");
     assert!(text.contains(&format!("{first}: weight 0: it takes no new flows (draining)")), "{text}");
     assert!(text.contains("steers it to a worker") && text.contains("forwarded out of eth0"), "{text}");
 
@@ -146,7 +145,6 @@ fn what_no_service_is_for_is_told_with_what_is_near() {
         let text = director.ask(&["explain", &client, &service]).expect("an answer");
         assert!(text.contains(told), "{text}");
         assert!(text.contains("left to the kernel"), "{text}");
-        eprintln!("SHOWN\n{text}");
     }
     for (arguments, told) in [
         (&["explain", &client, "192.0.2.10:80/gre"][..], "no service has that protocol"),

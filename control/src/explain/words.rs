@@ -21,9 +21,7 @@ fn chain(row: &Value) -> String {
         steps.push(("service", format!("{service}, scheduler {}", text(&row["scheduler"]))));
         steps.extend(list(row, "known").iter().map(|flow| ("flow", known(flow))));
         steps.extend(list(row, "templates").iter().map(|flow| ("template", known(flow))));
-        if list(row, "known").is_empty()
-            && !row["packet"]["kind"].as_str().is_some_and(|kind| kind == "later-fragment")
-        {
+        if list(row, "known").is_empty() && row["packet"]["kind"] != "later-fragment" {
             steps.push(("flow", "nobody remembers it".into()));
         }
         if row["hash"].is_object() {
