@@ -265,9 +265,8 @@ fn seed_4_its_script_sets_up_ssh_behind_a_vip() {
     wait::until(SOON, "it to be forgotten", || state(port).is_none().then_some(()));
 
     ipvsadm(&director, "-d -t 192.0.2.10:ssh -r 192.0.2.22");
-    assert!(ipvsadm(&director, "-Ln").ends_with(
-        "TCP  192.0.2.10:22 rr\n  -> 192.0.2.21:22                Route   1      0          0         \n"
-    ));
+    let listed = ipvsadm(&director, "-Ln");
+    assert!(listed.contains("\n  -> 192.0.2.21:22 ") && !listed.contains("192.0.2.22"), "{listed}");
     assert_eq!(ssh_key(lab.client(0), VIP).as_ref(), Some(&keys[0]));
     // What was not written to a file is gone with the director.
     assert!(director.stop().success());

@@ -192,7 +192,7 @@ mod tests {
         }
         assert_eq!(seen[0], (2, 25, 25_000), "a quarter: 2.5 is 2");
         assert_eq!(seen[1], (4, 44, 43_750), "7/16");
-        assert_eq!(seen[19], (10, 100, 99_682));
+        assert_eq!(seen[19], (10, 100, 99_683));
         assert!(seen[20].1 == 75 && seen[39].1 == 0, "{seen:?}");
     }
 

@@ -446,12 +446,12 @@ mod tests {
         let row = |form: &Form<'_>| all(&table, form).lines().nth(3).unwrap().to_owned();
         assert_eq!(
             row(&form(Columns::Stats)),
-            "TCP  198.18.0.100:80               99999999  123456K        0   98765M        0"
+            "TCP  198.18.0.100:80              99999999  123456K        0   98765M        0"
         );
         let exact = Form { is_exact: true, ..form(Columns::Stats) };
         assert_eq!(
             row(&exact),
-            "TCP  198.18.0.100:80               99999999 123456789        0 98765432100        0"
+            "TCP  198.18.0.100:80              99999999 123456789        0 98765432100        0"
         );
         let large = |number| exact_off().large(number);
         assert_eq!((large(10u64.pow(13)), large(10u64.pow(14))), ("   10000G".into(), "     100T".into()));
