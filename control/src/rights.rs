@@ -21,6 +21,11 @@ pub fn require() -> Result<(), Error> {
     }
 }
 
+/// Their names, as capabilities(7) has them.
+pub fn needed() -> impl Iterator<Item = &'static str> {
+    NEEDED.iter().map(|(_, name)| name.split_once(' ').map_or(*name, |(name, _)| name))
+}
+
 fn missing(status: &str) -> Vec<&'static str> {
     let effective = status
         .lines()

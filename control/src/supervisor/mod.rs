@@ -48,6 +48,7 @@ use crate::setup::{describe, setup};
 use crate::slow_start::SlowStart;
 use crate::survey::{Survey, SurveyError, survey};
 use crate::sync::FlowSyncer;
+use crate::systemd::Systemd;
 use crate::vrrp::thread::VrrpThread;
 use crate::vrrp::track::{self, Trackers};
 use readiness::Readiness;
@@ -116,7 +117,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
             _ = hangup.recv() => {
                 tracing::info!("SIGHUP: reading {}", supervisor.options.config.display());
                 // What is wrong was logged; what runs goes on running.
-                let _ = supervisor.reload().await;
+                let _ = supervisor.reload_told().await;
             }
             _ = housekeeping.tick() => {
                 supervisor.plane.collect();
@@ -127,6 +128,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                 if let Err(error) = supervisor.watch_clients_and_starts() {
                     break Err(error);
                 }
+                supervisor.tell_systemd();
             }
             _ = talk.tick(), if supervisor.sync.is_some() => supervisor.tick_sync(),
             _ = terminate.recv() => break Ok("SIGTERM"),
@@ -173,6 +175,7 @@ struct Supervisor {
     sync: Option<FlowSyncer>,
     readiness: Readiness,
     guard: Option<Guard>,
+    systemd: Systemd,
     is_ready: bool,
 }
 
@@ -226,6 +229,7 @@ impl Supervisor {
             sync: None,
             readiness: Readiness::new(Instant::now().into()),
             guard: None,
+            systemd: Systemd::from_environment(),
             is_ready: false,
         };
         if let Err(error) = supervisor.adopt().await {
@@ -319,12 +323,41 @@ impl Supervisor {
 
     fn say_ready(&mut self) {
         self.is_ready = true;
+        let standing = self.standing();
+        tracing::info!("ready: {standing}");
+        self.systemd.status(standing);
+        self.systemd.ready();
+    }
+
+    /// How the director does, in a line.
+    fn standing(&self) -> String {
         let up = self.said.values().filter(|standing| standing.is_up()).count();
-        tracing::info!(
-            "ready: {}, {up} of {} up",
-            config::counted(self.loaded.model.services.len(), "service"),
-            config::counted(self.said.len(), "real server")
-        );
+        let services = config::counted(self.loaded.model.services.len(), "service");
+        format!("{services}, {up} of {} up", config::counted(self.said.len(), "real server"))
+    }
+
+    /// A worker that stands still is told by silence.
+    fn tell_systemd(&mut self) {
+        match self.stalled() {
+            None => self.systemd.alive(),
+            Some(worker) => return self.systemd.status(format!("worker {worker} stands still")),
+        }
+        if self.is_ready {
+            let standing = self.standing();
+            self.systemd.status(standing);
+        }
+    }
+
+    /// A reload that systemd is told of.
+    async fn reload_told(&mut self) -> Result<String, String> {
+        // Before it is ready, that it is so again would be wrong.
+        if !self.is_ready {
+            return self.reload().await;
+        }
+        self.systemd.reloading();
+        let done = self.reload().await;
+        self.systemd.ready();
+        done
     }
 
     async fn answer(&mut self, call: Call) {
@@ -355,7 +388,7 @@ impl Supervisor {
                 Ok(text) => Answer::text(text),
                 Err(refused) => Answer::refused(refused.code, refused.why),
             },
-            Request::Reload => match self.reload().await {
+            Request::Reload => match self.reload_told().await {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
             },
@@ -364,6 +397,7 @@ impl Supervisor {
     }
 
     async fn stop(mut self) {
+        self.systemd.stopping();
         for news in news::of_vrrp_end(&self.loaded.model, None) {
             self.notifier.tell(news);
         }
