@@ -5,7 +5,7 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 600
 export RUSTDOCFLAGS = -D warnings
 
-.PHONY: demo test bench fuzz build deps lint unit clean
+.PHONY: demo test bench fuzz build deb deps lint unit clean
 
 demo: deps
 	@echo "== Building shunt in release mode (a few minutes the first time)"
@@ -25,6 +25,9 @@ fuzz: deps
 
 build: deps
 	$(CARGO) build --release --locked -p shunt
+
+deb: build
+	sh configs/debian/build.sh target/release/shunt target/debian
 
 lint: deps
 	$(CARGO) fmt --all --check

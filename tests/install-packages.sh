@@ -8,9 +8,11 @@ build="clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev pkg-config m4 m
 # haproxy, Exim, dnsmasq and OpenSSH are what health checks are made of; keepalived is the director to get along with;
 # prometheus (with promtool) is who reads the metrics; net-tools and iputils-ping are what an old script calls.
 lab="iproute2 procps tcpdump nginx-light curl iptables nftables iperf3 haproxy exim4-daemon-light dnsmasq-base openssh-server openssh-client openssl keepalived prometheus net-tools iputils-ping"
+# For the package and the unit: what builds, judges and reads them.
+packaging="dpkg-dev binutils lintian systemd man-db"
 
 missing=""
-for package in $build $lab; do
+for package in $build $lab $packaging; do
 	dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0

@@ -1,114 +1,22 @@
 //! Arguments only: what is done with them is in the library.
 
+mod cli;
+
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
-use shunt::admin::protocol::{Answer, DEFAULT_LIMIT, Request, What};
+use clap::{CommandFactory, Parser};
+use cli::{Cli, Command, Daemon};
+use shunt::admin::protocol::{Answer, Request, What};
 use shunt::admin::{client, table};
 use shunt::ipvsadm::{self, Personality};
 use shunt::supervisor::{self, Options};
-use shunt::{config, doctor, edit, error, logging};
-
-/// A layer-4 director: direct server return over AF_XDP, with health checks and VIP ownership, in one program.
-///
-/// Exit codes: 0 done, 1 the answer is no, 2 usage.
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-    #[command(flatten)]
-    daemon: Daemon,
-    /// Which lines with `@ID` of a keepalived.conf count [default: the host's name up to the first dot]
-    #[arg(long, short = 'i', global = true, value_name = "ID")]
-    config_id: Option<String>,
-}
-
-#[derive(Args)]
-struct Daemon {
-    /// The daemon's admin socket [env: SHUNT_SOCKET] [default: /run/shunt/shunt.sock]
-    #[arg(long, global = true, value_name = "PATH")]
-    socket: Option<PathBuf>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run the director in the foreground
-    Run {
-        /// The configuration
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-        /// Who reads the log [env: SHUNT_LOG names what is logged, `info` unless set]
-        #[arg(long, value_enum, default_value_t)]
-        log: logging::Format,
-    },
-    /// Validate a configuration: every fault as FILE:LINE:COLUMN: message
-    Check {
-        /// The configuration
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
-    /// Print the native configuration that means the same as a keepalived.conf, or as what `ipvsadm-save -n` prints
-    Convert {
-        /// The file, in any format
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
-    /// Print the JSON schema of the native format, for editors
-    Schema,
-    /// Show what a running director does
-    Show {
-        /// What to show
-        #[arg(value_enum)]
-        what: What,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-        /// Most flows listed
-        #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
-        limit: usize,
-    },
-    /// Speak to a running director as ipvsadm does; a link called ipvsadm, ipvsadm-save or ipvsadm-restore does so, too
-    #[command(disable_help_flag = true)]
-    Ipvsadm {
-        /// ipvsadm's own options; -h lists them
-        #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
-        words: Vec<String>,
-    },
-    #[command(flatten)]
-    Edit(edit::command::Command),
-    /// Explain where a packet goes and why, without sending it
-    Explain(shunt::explain::command::Arguments),
-    /// Look for what is wrong with this host and, with a configuration, with its network: each line ok, warn or fail, and
-    /// the command that mends it. Exit code 1 if one fails
-    Doctor(doctor::Words),
-    /// Make a running director read its configuration again
-    Reload,
-    /// Wait for the end of the director that has started this, and take its addresses away if it was killed
-    #[command(name = shunt::guard::WORD, hide = true)]
-    Guard,
-    /// Announce the addresses of active virtual routers (gratuitous ARP, neighbour advertisements)
-    Announce {
-        /// Its name [default: all]
-        #[arg(value_name = "ROUTER")]
-        router: Option<String>,
-    },
-}
-
-impl Daemon {
-    fn socket(self) -> PathBuf {
-        self.socket
-            .or_else(|| std::env::var_os("SHUNT_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from))
-            .unwrap_or_else(|| PathBuf::from("/run/shunt/shunt.sock"))
-    }
-}
+use shunt::{config, doctor, error, logging, manual};
 
 fn main() -> ExitCode {
     if let Some((personality, program, words)) = called_ipvsadm() {
-        return ExitCode::from(ipvsadm::run(personality, &program, words, &Daemon { socket: None }.socket()));
+        return ExitCode::from(ipvsadm::run(personality, &program, words, &Daemon::default().socket()));
     }
     let cli = Cli::parse();
     let socket = cli.daemon.socket();
@@ -122,6 +30,9 @@ fn main() -> ExitCode {
         Command::Guard => guard(),
         Command::Check { file } => check(&file, &reading),
         Command::Convert { file } => convert(&file, &reading),
+        Command::Man { folder } => manual::write_pages(Cli::command(), &folder)
+            .with_context(|| format!("man pages in {}", folder.display())),
+        Command::Completions { shell } => out(&manual::completions(Cli::command(), shell)),
         Command::Schema => out(&config::schema()),
         Command::Show { what, json, limit } => {
             ask(&socket, Request::Show { what, limit }).and_then(|answer| print(what, &answer, json))

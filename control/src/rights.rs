@@ -34,6 +34,11 @@ fn status() -> String {
     std::fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
+/// Their names, as capabilities(7) has them.
+pub fn needed() -> impl Iterator<Item = &'static str> {
+    NEEDED.iter().map(|(_, name)| name.split_once(' ').map_or(*name, |(name, _)| name))
+}
+
 fn missing(status: &str) -> Vec<&'static str> {
     let effective = effective(status);
     NEEDED.iter().filter(|(bit, _)| effective >> bit & 1 == 0).map(|(_, name)| *name).collect()

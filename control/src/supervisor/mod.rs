@@ -53,6 +53,7 @@ use crate::setup::{describe, setup};
 use crate::slow_start::SlowStart;
 use crate::survey::{Survey, SurveyError, survey};
 use crate::sync::FlowSyncer;
+use crate::systemd::Systemd;
 use crate::vrrp::thread::VrrpThread;
 use crate::vrrp::track::{self, Trackers};
 use readiness::Readiness;
@@ -122,7 +123,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
             _ = hangup.recv() => {
                 tracing::info!("SIGHUP: reading {}", supervisor.options.config.display());
                 // What is wrong was logged; what runs goes on running.
-                let _ = supervisor.reload_counted().await;
+                let _ = supervisor.reload_told().await;
             }
             _ = housekeeping.tick() => {
                 supervisor.plane.collect();
@@ -134,6 +135,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                 if let Err(error) = supervisor.watch_clients_and_starts() {
                     break Err(error);
                 }
+                supervisor.tell_systemd();
             }
             _ = talk.tick(), if supervisor.sync.is_some() => supervisor.tick_sync(),
             _ = terminate.recv() => break Ok("SIGTERM"),
@@ -184,6 +186,7 @@ struct Supervisor {
     web: Web,
     reloads: Reloads,
     page: Option<metrics::Page>,
+    systemd: Systemd,
     is_ready: bool,
 }
 
@@ -242,6 +245,7 @@ impl Supervisor {
             web,
             reloads: Reloads::new(),
             page: None,
+            systemd: Systemd::from_environment(),
             is_ready: false,
         };
         if let Err(error) = supervisor.adopt().await {
@@ -335,12 +339,41 @@ impl Supervisor {
 
     fn say_ready(&mut self) {
         self.is_ready = true;
+        let standing = self.standing();
+        tracing::info!("ready: {standing}");
+        self.systemd.status(standing);
+        self.systemd.ready();
+    }
+
+    /// How the director does, in a line.
+    fn standing(&self) -> String {
         let up = self.said.values().filter(|standing| standing.is_up()).count();
-        tracing::info!(
-            "ready: {}, {up} of {} up",
-            config::counted(self.loaded.model.services.len(), "service"),
-            config::counted(self.said.len(), "real server")
-        );
+        let services = config::counted(self.loaded.model.services.len(), "service");
+        format!("{services}, {up} of {} up", config::counted(self.said.len(), "real server"))
+    }
+
+    /// A worker that stands still is told by silence.
+    fn tell_systemd(&mut self) {
+        match self.stalled() {
+            None => self.systemd.alive(),
+            Some(worker) => return self.systemd.status(format!("worker {worker} stands still")),
+        }
+        if self.is_ready {
+            let standing = self.standing();
+            self.systemd.status(standing);
+        }
+    }
+
+    /// A reload that systemd is told of.
+    async fn reload_told(&mut self) -> Result<String, String> {
+        // Before it is ready, that it is so again would be wrong.
+        if !self.is_ready {
+            return self.reload_counted().await;
+        }
+        self.systemd.reloading();
+        let done = self.reload_counted().await;
+        self.systemd.ready();
+        done
     }
 
     async fn answer(&mut self, call: Call) {
@@ -360,7 +393,7 @@ impl Supervisor {
                 Ok(text) => Answer::text(text),
                 Err(refused) => Answer::refused(refused.code, refused.why),
             },
-            Request::Reload => match self.reload_counted().await {
+            Request::Reload => match self.reload_told().await {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
             },
@@ -369,6 +402,7 @@ impl Supervisor {
     }
 
     async fn stop(mut self) {
+        self.systemd.stopping();
         for news in news::of_vrrp_end(&self.loaded.model, None) {
             self.notifier.tell(news);
         }

@@ -71,10 +71,15 @@ impl Supervisor {
         }
     }
 
+    /// The first worker that stands still.
+    pub(super) fn stalled(&mut self) -> Option<usize> {
+        let turns = self.plane.workers().iter().map(|worker| worker.stats.turns.value());
+        self.pulse.stalled(Instant::now(), turns)
+    }
+
     fn dataplane(&mut self) -> Dataplane {
         let now = Instant::now();
-        let turns = self.plane.workers().iter().map(|worker| worker.stats.turns.value());
-        let stalled = self.pulse.stalled(now, turns).map(|worker| {
+        let stalled = self.stalled().map(|worker| {
             format!("worker {worker} of the dataplane has taken no turn for {} s", STALLED.as_secs())
         });
         let watched = |routers: &Vrrp| {
