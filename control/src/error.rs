@@ -58,6 +58,12 @@ pub enum Error {
         /// Why.
         error: io::Error,
     },
+    /// The dataplane has the interfaces of the start.
+    #[error(
+        "the interfaces are others than at the start: one was renamed or made anew, or a real server is reached by a new \
+         one: restart shunt"
+    )]
+    OtherInterfaces,
     /// An interface of the configuration was deleted.
     #[error("{0} is gone: its sockets are dead. Bring it back and start shunt again")]
     InterfaceGone(String),

@@ -6,6 +6,7 @@ pub mod announce;
 pub mod compile;
 pub mod config;
 pub mod descriptors;
+pub mod edit;
 pub mod error;
 pub mod event;
 pub mod guard;

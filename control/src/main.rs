@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use shunt::admin::protocol::{Answer, DEFAULT_LIMIT, Request, What};
 use shunt::admin::{client, table};
 use shunt::supervisor::{self, Options};
-use shunt::{config, error};
+use shunt::{config, edit, error};
 use tracing_appender::non_blocking::NonBlockingBuilder;
 use tracing_subscriber::EnvFilter;
 
@@ -69,6 +69,8 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
         limit: usize,
     },
+    #[command(flatten)]
+    Edit(edit::command::Command),
     /// Make a running director read its configuration again
     Reload,
     /// Wait for the end of the director that has started this, and take its addresses away if it was killed
@@ -106,6 +108,7 @@ fn main() -> ExitCode {
         Command::Show { what, json, limit } => {
             ask(&socket, Request::Show { what, limit }).and_then(|answer| print(what, &answer, json))
         }
+        Command::Edit(words) => words.run(&socket, out),
         Command::Reload => ask(&socket, Request::Reload).and_then(|answer| say(&answer)),
         Command::Announce { router } => {
             ask(&socket, Request::Announce { router }).and_then(|answer| say(&answer))

@@ -7,6 +7,7 @@
 //! <- {"ok":false,"error":"director.toml:3:8: error: ..."}
 //! ```
 
+use crate::edit::Edit;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -41,6 +42,11 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
+    /// Change what runs: all of these, or, if one is refused, none.
+    Edit {
+        /// In this order.
+        edits: Vec<Edit>,
+    },
     /// Announce the addresses of virtual routers that are active.
     Announce {
         /// Its name; none: all.
@@ -71,6 +77,8 @@ pub enum What {
     Drops,
     /// Virtual routers: who is active and why, what was refused, whether two are active.
     Vrrp,
+    /// What is in force as a native configuration, and what of it was changed while running.
+    Config,
     /// All of it as metrics, in the text that Prometheus reads.
     Metrics,
 }
@@ -86,6 +94,7 @@ impl What {
             What::Workers => "workers",
             What::Drops => "drops",
             What::Vrrp => "routers",
+            What::Config => "config",
             What::Metrics => "metrics",
         }
     }
@@ -102,12 +111,15 @@ pub struct Answer {
     /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Of which kind that is, where programs go by it: a name of [`crate::edit::Kind`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
 }
 
 impl Answer {
     /// Done; here is what was asked for.
     pub fn data(data: Value) -> Self {
-        Answer { ok: true, data, error: None }
+        Answer { ok: true, data, error: None, code: None }
     }
 
     /// Done; in words.
@@ -117,7 +129,12 @@ impl Answer {
 
     /// Not done, and why.
     pub fn error(why: String) -> Self {
-        Answer { ok: false, data: Value::Null, error: Some(why) }
+        Answer::refused(None, why)
+    }
+
+    /// Not done: of which kind that is, and why.
+    pub fn refused(code: Option<&str>, why: String) -> Self {
+        Answer { ok: false, data: Value::Null, error: Some(why), code: code.map(str::to_owned) }
     }
 }
 

@@ -17,6 +17,8 @@ use shunt_dataplane::xsk::lost::LostCounts;
 use crate::admin::metrics;
 use crate::admin::protocol::What;
 use crate::compile::{Inputs, Standing, compiled_key, handshakes};
+use crate::config::{counted, to_toml};
+use crate::edit::{Changes, Marks};
 use crate::health::Status;
 use crate::model::{Model, OnFailure, Ports, RealServer, VipCheck, VirtualService, Vlan, ports as spelled};
 use crate::sync;
@@ -29,6 +31,10 @@ const MOST_FLOWS: usize = 100_000;
 pub struct Facts<'a> {
     /// Configuration, health, neighbours.
     pub inputs: Inputs<'a>,
+    /// What was changed while running.
+    pub changes: &'a Changes,
+    /// The same, by what it is about.
+    pub marks: Marks,
     /// Counters and tables.
     pub plane: &'a Dataplane,
     /// How late a check has begun at most.
@@ -51,10 +57,14 @@ pub fn show(what: What, limit: usize, facts: &Facts<'_>) -> Value {
         What::Workers => facts.workers(),
         What::Drops => facts.drops(),
         What::Vrrp => return facts.vrrp(),
+        What::Config => return facts.config().into(),
         What::Metrics => return metrics::text(|what| show(what, limit, facts)).into(),
     };
     let mut view = facts.header();
     view[what.rows()] = rows;
+    if what == What::Services {
+        view["changes"] = facts.changes.words().into();
+    }
     if what == What::Health {
         view["worst_lateness_ms"] = (facts.worst_lateness.as_secs_f64() * 1000.0).into();
     }
@@ -79,6 +89,20 @@ impl Facts<'_> {
 
     fn model(&self) -> &Model {
         self.inputs.model
+    }
+
+    /// The configuration that means what is in force, below what of it is not the file's.
+    fn config(&self) -> String {
+        let words = self.changes.words();
+        let head = match words.len() {
+            0 => "# What shunt has in force: what its configuration file says.\n".to_owned(),
+            count => format!(
+                "# What shunt has in force: what its configuration file says, and {} made while running:\n",
+                counted(count, "change")
+            ),
+        };
+        let changes: String = words.iter().map(|change| format!("#   {change}\n")).collect();
+        format!("{head}{changes}\n{}", to_toml(self.model()))
     }
 
     fn services(&self) -> Value {
@@ -108,6 +132,7 @@ impl Facts<'_> {
                 "lost": self.inputs.quorums.is_lost(&service.key),
             },
             "sorry": service.quorum.sorry.as_ref().map(|sorry| sorry.server.address),
+            "changed": self.marks.of_service(*key),
         });
         if let Some(compiled) = self.compiled(service) {
             let of_state = |state| compiled.reals().filter(|(_, real)| real.state() == state).count();
@@ -166,6 +191,7 @@ impl Facts<'_> {
             },
             "upper": real.thresholds.upper,
             "lower": real.thresholds.lower,
+            "changed": self.marks.of_real(service.key, real.address),
         });
         if let Some(compiled) = self.inputs.compiled(self.plane.state(), service, real) {
             row["share"] = compiled.share().into();

@@ -27,6 +27,7 @@ pub fn render(what: What, view: &Value) -> String {
                 ("Flows", &["flows"]),
                 ("Frames", &["frames"]),
                 ("Bytes", &["bytes"]),
+                ("Changed", &["changed"]),
             ],
         ),
         What::Reals => (
@@ -46,6 +47,7 @@ pub fn render(what: What, view: &Value) -> String {
                 ("Over", &["overloaded"]),
                 ("Resent", &["handshakes.retransmitted"]),
                 ("Reset", &["handshakes.reset"]),
+                ("Changed", &["changed"]),
                 ("Why", &["reason"]),
             ],
         ),
@@ -94,7 +96,7 @@ pub fn render(what: What, view: &Value) -> String {
                 ("Why", &["last_change.cause"]),
             ],
         ),
-        What::Metrics => return view.as_str().unwrap_or_default().to_owned(),
+        What::Config | What::Metrics => return view.as_str().unwrap_or_default().to_owned(),
         What::Drops => {
             ("drops", &[("Reason", &["reason"]), ("Frames", &["frames"]), ("Meaning", &["meaning"])])
         }

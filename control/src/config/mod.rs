@@ -26,7 +26,7 @@ mod shape;
 pub mod source;
 mod syntax;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod write;
 
 use std::path::Path;
@@ -39,6 +39,7 @@ pub use format::Format;
 pub use location::{Locations, Place, VrrpHook, VrrpPart};
 pub use resolve::Loaded;
 pub use schema::schema;
+pub(crate) use shape::closest;
 pub use source::Source;
 pub use write::to_toml;
 

@@ -26,7 +26,7 @@ pub(super) fn prune(document: &mut Spanned<DeTable<'_>>, source: &Source) -> (Ve
 }
 
 /// A correction to suggest for `typed`, among what can stand there.
-pub(super) fn closest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_lowercase();
     // Two slips at most, and never so many that nothing of the word is left.
     let near = |word: &str| {

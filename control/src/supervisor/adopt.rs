@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::Supervisor;
 use crate::address::{self, Ownership, Vip};
+use crate::config::Loaded;
 use crate::error::Error;
 use crate::setup::needs_restart;
 use crate::survey::{Survey, survey};
@@ -74,40 +75,54 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Reads the configuration again. Refused: says why, changes nothing.
+    /// Reads the configuration again; what was changed while running is changed in what it says now, where that fits.
+    /// Refused: says why, changes nothing.
     pub(super) async fn reload(&mut self) -> Result<String, String> {
-        let refused = |why: String| {
-            tracing::error!("the configuration is refused, the running one stays:\n{why}");
-            Err(why)
-        };
         // On a thread of its own: a large file holds up no check.
         let (file, reading) = (self.options.config.clone(), self.options.reading.clone());
         let read = tokio::task::spawn_blocking(move || config::load_with(&file, &reading)).await;
-        let loaded = match read.expect("reading a configuration does not panic") {
-            Ok(loaded) => loaded,
-            Err(faults) => return refused(faults.to_string()),
+        let done = match read.expect("reading a configuration does not panic") {
+            Ok(loaded) => {
+                let (changes, overridden) = self.changes.over(loaded.model);
+                let done = self.bring_into_force(Loaded { model: changes.model(), ..loaded }).await;
+                done.map(|()| (changes, overridden))
+            }
+            Err(faults) => Err(Error::Config(faults)),
         };
+        let (changes, overridden) = done.map_err(|error| {
+            let why = error.to_string();
+            tracing::error!("the configuration is refused, the running one stays:\n{why}");
+            why
+        })?;
+        self.changes = changes;
+        for change in &overridden {
+            tracing::warn!("overridden by the configuration: {change}");
+        }
+        let mut done = format!("generation {} in force", self.plane.state().generation());
+        match self.changes.words().len() {
+            0 => {}
+            kept => done += &format!(", with {} made while running", config::counted(kept, "change")),
+        }
+        tracing::info!("reloaded: {done}");
+        for change in overridden {
+            done += &format!("\noverridden: {change}");
+        }
+        Ok(done)
+    }
+
+    /// Puts a model in the place of the one that runs. After an error all is as it was.
+    pub(super) async fn bring_into_force(&mut self, loaded: Loaded) -> Result<(), Error> {
         let settled = needs_restart(&self.loaded.model, &loaded);
         if !settled.is_empty() {
-            return refused(settled.to_string());
+            return Err(Error::Config(settled));
         }
         let running = &self.survey.interfaces;
-        let (survey, found) = match survey(&self.netlink, &self.links.view(), &loaded, running).await {
-            Ok(surveyed) => surveyed,
-            Err(error) => return refused(error.to_string()),
-        };
-        let programs = match programs::examine(&loaded).await {
-            Ok(warnings) => warnings,
-            Err(faults) => return refused(faults.to_string()),
-        };
+        let (survey, found) = survey(&self.netlink, &self.links.view(), &loaded, running).await?;
+        let programs = programs::examine(&loaded).await.map_err(Error::Config)?;
         // The dataplane's ports are the interfaces of the start.
         let index = |survey: &Survey| survey.interfaces.iter().map(|link| link.index).collect::<Vec<_>>();
         if index(&survey) != index(&self.survey) {
-            return refused(
-                "the interfaces are others than at the start: one was renamed or made anew, or a real server is \
-                 reached by a new one: restart shunt"
-                    .into(),
-            );
+            return Err(Error::OtherInterfaces);
         }
         for warning in loaded.warnings.iter().chain(found.iter()).chain(programs.iter()) {
             tracing::warn!("{warning}");
@@ -125,13 +140,11 @@ impl Supervisor {
             if let Err(again) = self.adopt().await {
                 tracing::error!("going back to the running configuration: {again}");
             }
-            return refused(error.to_string());
+            return Err(error);
         }
         self.untold.extend(news::of_vrrp_end(&old_loaded.model, Some(&self.loaded.model)));
         self.untold.extend(news::of_removed(&old_loaded.model, &self.loaded.model, &before));
         self.tell();
-        let done = format!("generation {} in force", self.plane.state().generation());
-        tracing::info!("reloaded: {done}");
-        Ok(done)
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@
 //! - a configuration that is refused changes nothing.
 
 mod adopt;
+mod edit;
 mod publish;
 mod readiness;
 mod sync;
@@ -29,6 +30,7 @@ use crate::admin::show::{self, Facts};
 use crate::compile::{self, Standing};
 use crate::config::{self, Loaded};
 use crate::descriptors;
+use crate::edit::Changes;
 use crate::error::Error;
 use crate::event::Event;
 use crate::guard::Guard;
@@ -143,7 +145,10 @@ fn signals(kind: SignalKind) -> Result<Signal, Error> {
 
 struct Supervisor {
     options: Options,
+    /// What is in force.
     loaded: Loaded,
+    /// What of it does not come from the file.
+    changes: Changes,
     survey: Survey,
     netlink: Netlink,
     links: LinkWatch,
@@ -198,6 +203,7 @@ impl Supervisor {
         let notifier = Notifier::start(&loaded.model);
         let mut supervisor = Supervisor {
             options,
+            changes: Changes::none(loaded.model.clone()),
             loaded,
             survey,
             netlink,
@@ -331,6 +337,8 @@ impl Supervisor {
                     *limit,
                     &Facts {
                         inputs,
+                        changes: &self.changes,
+                        marks: self.changes.marks(),
                         plane: &self.plane,
                         is_ready: self.is_ready,
                         worst_lateness: self.checks.worst_lateness(),
@@ -342,6 +350,10 @@ impl Supervisor {
             Request::Announce { router } => match self.announce(router.as_deref()) {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
+            },
+            Request::Edit { edits } => match self.edit(edits).await {
+                Ok(text) => Answer::text(text),
+                Err(refused) => Answer::refused(refused.code, refused.why),
             },
             Request::Reload => match self.reload().await {
                 Ok(text) => Answer::text(text),

@@ -37,9 +37,12 @@ pub(super) use check::{MOST_RESULTS, default_port};
 pub(super) use director::{AUTO, LONGEST_NAME, MOST_INTERFACES, name_fault};
 pub(super) use http::server_name;
 pub(super) use options::netmask;
+pub(crate) use options::{SCHEDULERS, starts_slowly};
+pub(crate) use service::MOST_SERVICES;
 pub(super) use service::default_vip_check;
-pub(super) use timeouts::LONGEST;
-pub(super) use value::{help_for_address, spell, unusable};
+pub(crate) use timeouts::LONGEST;
+pub(super) use value::{help_for_address, spell};
+pub(crate) use value::{parse_duration, unusable};
 pub(super) use vrrp::{OF_FILE, SCOPES, standard_group};
 
 /// A model, with what may not have been meant and where everything is.

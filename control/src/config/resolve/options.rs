@@ -13,7 +13,8 @@ use crate::config::file::{self, IntegerOrText};
 use crate::config::shape::closest;
 use crate::model::{HashFlags, NoReal, OnFailure, Persistence, Protocol, Scheduler};
 
-const SCHEDULERS: &[(&str, Scheduler)] = &[
+/// The schedulers, by name and without flags.
+pub(crate) const SCHEDULERS: &[(&str, Scheduler)] = &[
     ("maglev", Scheduler::Maglev),
     ("rr", Scheduler::Rr),
     ("wrr", Scheduler::Wrr),
@@ -40,6 +41,14 @@ const ON_FAILURE: &[(&str, OnFailure)] =
 
 const NO_REAL: &[(&str, NoReal)] =
     &[("icmp", NoReal::Unreachable), ("reset", NoReal::Reset), ("drop", NoReal::Silent)];
+
+/// Whether a real server's share can grow with this scheduler.
+pub(crate) fn starts_slowly(scheduler: Scheduler) -> bool {
+    !matches!(
+        scheduler,
+        Scheduler::Rr | Scheduler::Lc | Scheduler::Dh | Scheduler::Sh(_) | Scheduler::Mh(_) | Scheduler::Fo
+    )
+}
 
 /// Longest slow start.
 const LONGEST_START: Duration = Duration::from_secs(3600);
@@ -273,15 +282,7 @@ fn slow_start(
     const PATH: &str = "service.slow_start";
     let Some(text) = &typed.slow_start else { return Some(None) };
     let duration = value::duration(report, text, PATH, SHORTEST..=LONGEST_START);
-    if let Some(
-        scheduler @ (Scheduler::Rr
-        | Scheduler::Lc
-        | Scheduler::Dh
-        | Scheduler::Sh(_)
-        | Scheduler::Mh(_)
-        | Scheduler::Fo),
-    ) = scheduler
-    {
+    if let Some(scheduler) = scheduler.filter(|scheduler| !starts_slowly(*scheduler)) {
         let message = match scheduler {
             Scheduler::Sh(_) | Scheduler::Mh(_) => {
                 format!("with {scheduler} each step of a weight moves clients between all real servers")

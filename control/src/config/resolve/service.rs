@@ -21,7 +21,7 @@ const PROTOCOLS: &[(&str, Protocol)] =
     &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp), ("sctp", Protocol::Sctp)];
 
 /// The dataplane numbers services in sixteen bits.
-const MOST_SERVICES: usize = 1 << 16;
+pub(crate) const MOST_SERVICES: usize = 1 << 16;
 
 /// The services that have no error of their own. `director`: its settings, if they are good. `mails`: there is a mail
 /// server.

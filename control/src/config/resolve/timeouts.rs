@@ -10,7 +10,7 @@ use crate::config::file;
 use crate::model::Timeouts;
 
 /// Longest that anything about a client is remembered: what IPVS allows for persistence.
-pub(in crate::config) const LONGEST: Duration = Duration::from_secs(31 * 86_400);
+pub(crate) const LONGEST: Duration = Duration::from_secs(31 * 86_400);
 pub(super) const SHORTEST: Duration = Duration::from_secs(1);
 
 /// The paths of the keys, in the order of the fields.

@@ -201,7 +201,7 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
 }
 
 /// The unit is required: a bare number means seconds to some programs and milliseconds to others.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
@@ -256,7 +256,7 @@ pub(in crate::config) fn spell(duration: Duration) -> String {
 }
 
 /// Why this is no address that clients or frames can be sent to, and what to give instead.
-pub(in crate::config) fn unusable(address: IpAddr) -> Option<(&'static str, String)> {
+pub(crate) fn unusable(address: IpAddr) -> Option<(&'static str, String)> {
     let what = match address {
         IpAddr::V4(v4) if v4.octets()[0] == 0 => "an unspecified address (0.0.0.0/8)",
         IpAddr::V4(v4) if v4.is_loopback() => "a loopback address",
