@@ -27,4 +27,5 @@ pub mod slow_start;
 pub mod supervisor;
 pub mod survey;
 pub mod sync;
+pub mod top;
 pub mod vrrp;

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use shunt::admin::protocol::{Answer, DEFAULT_LIMIT, Request, What};
 use shunt::admin::{client, table};
 use shunt::supervisor::{self, Options};
-use shunt::{config, edit, error};
+use shunt::{config, edit, error, top};
 use tracing_appender::non_blocking::NonBlockingBuilder;
 use tracing_subscriber::EnvFilter;
 
@@ -69,6 +69,8 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
         limit: usize,
     },
+    /// Watch what a running director does: rates, workers, health, routers, what changes
+    Top(top::Top),
     #[command(flatten)]
     Edit(edit::command::Command),
     /// Make a running director read its configuration again
@@ -108,6 +110,7 @@ fn main() -> ExitCode {
         Command::Show { what, json, limit } => {
             ask(&socket, Request::Show { what, limit }).and_then(|answer| print(what, &answer, json))
         }
+        Command::Top(top) => top.run(&socket, out),
         Command::Edit(words) => words.run(&socket, out),
         Command::Reload => ask(&socket, Request::Reload).and_then(|answer| say(&answer)),
         Command::Announce { router } => {
