@@ -209,13 +209,13 @@ fn workers(board: &Board, now: &Sample, most: usize) -> Vec<(String, Style)> {
         let more = if lines.is_empty() && all > most { format!("  of {all} workers") } else { String::new() };
         lines.push((
             format!(
-                "Worker {}{core}  {} frames/s  {} drops/s  busy {}  {} sleeps/s  table {}{skew}{more}",
+                "Worker {}{core}  {} frames/s  {} drops/s  busy {}{skew}  table {}  {} sleeps/s{more}",
                 worker.worker,
                 short(work.frames),
                 short(work.drops),
                 percent(work.busy),
-                short(work.sleeps),
                 percent((worker.capacity > 0).then(|| worker.flows as f64 / worker.capacity as f64)),
+                short(work.sleeps),
             ),
             Style::new(),
         ));
@@ -225,7 +225,7 @@ fn workers(board: &Board, now: &Sample, most: usize) -> Vec<(String, Style)> {
 
 fn name_width(width: usize) -> usize {
     match width >= WIDE {
-        true => 40,
+        true => ((width - NUMBERS) / 2).clamp(29, 45),
         false => width.saturating_sub(NUMBERS).max(8),
     }
 }
