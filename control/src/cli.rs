@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use shunt::admin::protocol::{DEFAULT_LIMIT, What};
-use shunt::{doctor, edit, explain, logging};
+use shunt::{doctor, edit, explain, logging, top};
 
 /// A layer-4 director: direct server return over AF_XDP, with health checks and VIP ownership, in one program.
 ///
@@ -67,6 +67,8 @@ pub enum Command {
         #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
         limit: usize,
     },
+    /// Watch what a running director does: rates, workers, health, routers, what changes
+    Top(top::Top),
     /// Speak to a running director as ipvsadm does; a link called ipvsadm, ipvsadm-save or ipvsadm-restore does so, too
     #[command(disable_help_flag = true)]
     Ipvsadm {

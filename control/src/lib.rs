@@ -33,4 +33,5 @@ pub mod supervisor;
 pub mod survey;
 pub mod sync;
 pub mod systemd;
+pub mod top;
 pub mod vrrp;

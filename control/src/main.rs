@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Ipvsadm { words } => {
             return ExitCode::from(ipvsadm::run(Personality::Ipvsadm, "shunt ipvsadm", words, &socket));
         }
+        Command::Top(top) => top.run(&socket, out),
         Command::Edit(words) => words.run(&socket, out),
         Command::Explain(arguments) => {
             let question = arguments.question().map_err(anyhow::Error::msg);
