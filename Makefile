@@ -1,5 +1,5 @@
-# demo: see it work. test: the proof. bench: how fast. fuzz: what nobody thought of, for FUZZ_SECONDS. Each installs the
-# Debian packages it lacks.
+# demo: see it work. test: the proof. bench: how fast. fuzz: what nobody thought of, for FUZZ_SECONDS. deb: a package of it.
+# Each installs the Debian packages it lacks.
 
 CARGO ?= cargo
 FUZZ_SECONDS ?= 600
