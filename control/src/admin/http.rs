@@ -2,7 +2,7 @@
 //! for strangers.
 //!
 //! *Invariants*
-//! - a connection carries one request, lives at most [`PATIENCE`], and there are at most [`CLIENTS`]: a newcomer takes the
+//! - a connection carries one request, lives at most `PATIENCE`, and there are at most `CLIENTS`: a newcomer takes the
 //!   place of the oldest one, so that whoever holds connections open keeps nobody out;
 //! - nothing that is asked is worked on here: the supervisor gives a [`Reply`] that it has made for everybody, and a client
 //!   that asks often gets what another one got;

@@ -15,7 +15,7 @@ const AROUND: usize = 1024;
 /// What is asked.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Source address and port: 198.51.100.7:40000, [2001:db8::7]:40000
+    /// Source address and port: `198.51.100.7:40000`, `[2001:db8::7]:40000`
     #[arg(value_name = "CLIENT", requires = "service", required_unless_present_any = ["hex", "pcap"])]
     client: Option<String>,
     /// Destination address, port and protocol: 192.0.2.10:80/tcp

@@ -2,7 +2,7 @@
 //! know what goes on now, and what has just changed.
 //!
 //! *Invariants*
-//! - [`sample`] is what was said, [`rates`] what that means against the time before, [`view`] how it is drawn: each is a
+//! - `sample` is what was said, `rates` what that means against the time before, `view` how it is drawn: each is a
 //!   function of the one before, and none of them asks, waits or prints.
 //! - Whoever asks does so on a thread of its own: a director that hangs holds up neither the keys nor the end.
 //! - The terminal is what it was before, however this ends: key, signal, error or panic.
