@@ -29,7 +29,12 @@ fn each_word_and_each_option_of_the_command_line_has_its_place_in_the_man_pages(
     let all = read("shunt.8");
     for word in &words {
         assert!(all.contains(&format!("shunt-{word}(8)")), "{word}: {all}");
-        let (page, help) = (read(&format!("shunt-{word}.8")), shunt(&[word, "--help"]));
+        let page = read(&format!("shunt-{word}.8"));
+        // Its options are ipvsadm's, and not ours to list.
+        if word == "ipvsadm" {
+            continue;
+        }
+        let help = shunt(&[word, "--help"]);
         let options = help.split(|c: char| c.is_whitespace() || ",[]<>=".contains(c));
         for option in options.filter(|option| option.starts_with("--") && option.len() > 2) {
             assert!(page.contains(option.trim_end_matches('.')), "{word} {option}: {page}");
