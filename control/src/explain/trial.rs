@@ -70,7 +70,7 @@ pub fn tried(question: &Question, inputs: Inputs<'_>, plane: &Dataplane) -> Resu
 }
 
 impl Tried {
-    /// The answer, with what the XDP program says to each frame. It is loaded for that: takes some ten milliseconds.
+    /// The answer, with what the XDP program says to each frame. It is loaded for that, so this is for a thread that may wait.
     pub fn judged(self) -> Value {
         let Tried { generation, mut rows, frames, wanted, macs } = self;
         let program = macs.and_then(|macs| program(&wanted, &macs).map(|program| (program, macs)));
