@@ -25,6 +25,7 @@ pub mod keepalived;
 pub mod lab;
 pub mod link;
 pub mod log;
+pub mod machine;
 pub mod markdown;
 pub mod namespace;
 pub mod packet_socket;
