@@ -3,13 +3,14 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use shunt::admin::protocol::{Answer, DEFAULT_LIMIT, Request, What};
 use shunt::admin::{client, table};
 use shunt::supervisor::{self, Options};
-use shunt::{config, error};
+use shunt::{config, error, plan};
 use tracing_appender::non_blocking::NonBlockingBuilder;
 use tracing_subscriber::EnvFilter;
 
@@ -69,6 +70,26 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
         limit: usize,
     },
+    /// Say what a configuration would change, and what would become of the flows of a running director
+    Plan {
+        /// The configuration; the daemon reads it, as its own user
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Plan a configuration and bring it into force, for good or on trial
+    Apply {
+        /// The configuration; the daemon reads it, as its own user
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Go back by itself unless `shunt confirm` follows within this, 1s to 24h
+        #[arg(long, value_name = "TIME", value_parser = plan::command::confirm_time)]
+        confirm: Option<Duration>,
+    },
+    /// What was applied on trial stays
+    Confirm,
     /// Make a running director read its configuration again
     Reload,
     /// Wait for the end of the director that has started this, and take its addresses away if it was killed
@@ -106,6 +127,14 @@ fn main() -> ExitCode {
         Command::Show { what, json, limit } => {
             ask(&socket, Request::Show { what, limit }).and_then(|answer| print(what, &answer, json))
         }
+        Command::Plan { file, json } => {
+            plan::command::plan(&socket, &file, json).map_err(anyhow::Error::msg).and_then(|text| out(&text))
+        }
+        // The plan is for who looks; what came of it is the answer.
+        Command::Apply { file, confirm } => plan::command::apply(&socket, &file, confirm, complain)
+            .map_err(anyhow::Error::msg)
+            .and_then(|text| out(&text)),
+        Command::Confirm => ask(&socket, Request::Confirm).and_then(|answer| say(&answer)),
         Command::Reload => ask(&socket, Request::Reload).and_then(|answer| say(&answer)),
         Command::Announce { router } => {
             ask(&socket, Request::Announce { router }).and_then(|answer| say(&answer))

@@ -7,6 +7,8 @@
 //! <- {"ok":false,"error":"director.toml:3:8: error: ..."}
 //! ```
 
+use std::path::PathBuf;
+
 use crate::edit::Edit;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -47,6 +49,24 @@ pub enum Request {
         /// In this order.
         edits: Vec<Edit>,
     },
+    /// What a configuration would change, and what would become of flows. Nothing is changed.
+    Plan {
+        /// The file, an absolute path: the daemon reads it, as its own user.
+        path: PathBuf,
+    },
+    /// Bring a configuration into force, as a reload does.
+    Apply {
+        /// The file, an absolute path.
+        path: PathBuf,
+        /// What was planned (`model` of the plan): refused if the file says something else by now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
+        /// Back to what was in force unless it is confirmed within so many seconds, 1-86400; none: it stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_seconds: Option<u64>,
+    },
+    /// What was applied stays.
+    Confirm,
     /// Announce the addresses of virtual routers that are active.
     Announce {
         /// Its name; none: all.
@@ -124,6 +144,13 @@ impl Answer {
     /// Not done, and why.
     pub fn error(why: String) -> Self {
         Answer { ok: false, data: Value::Null, error: Some(why) }
+    }
+}
+
+impl From<Result<String, String>> for Answer {
+    /// Done or not, in words.
+    fn from(done: Result<String, String>) -> Self {
+        done.map_or_else(Answer::error, Answer::text)
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Facts<'a> {
     pub vrrp: &'a View,
     /// What directors tell each other of flows, if they do.
     pub sync: Option<sync::View>,
+    /// What was applied and awaits its confirmation, if anything does.
+    pub pending: Option<Value>,
     /// Whether the start is over.
     pub is_ready: bool,
 }
@@ -74,7 +76,11 @@ fn port(ports: Ports) -> Value {
 
 impl Facts<'_> {
     fn header(&self) -> Value {
-        json!({ "generation": self.plane.state().generation(), "ready": self.is_ready })
+        let mut header = json!({ "generation": self.plane.state().generation(), "ready": self.is_ready });
+        if let Some(pending) = &self.pending {
+            header["pending"] = pending.clone();
+        }
+        header
     }
 
     fn model(&self) -> &Model {

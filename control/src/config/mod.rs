@@ -26,11 +26,12 @@ mod shape;
 pub mod source;
 mod syntax;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod write;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use convert::{Converted, convert};
 pub use error::{Fault, Faults, Severity, counted};
@@ -48,6 +49,11 @@ pub use write::to_toml;
 /// Everything that is wrong with it, warnings included; each fault has its place in the file.
 pub fn load(path: &Path) -> Result<Loaded, Faults> {
     load_with(path, &Options::default())
+}
+
+/// A duration as it is written in a configuration: a whole number and its unit, ms, s, m, h or d.
+pub fn duration(text: &str) -> Option<Duration> {
+    resolve::parse_duration(text)
 }
 
 /// As [`load`], with `options`.

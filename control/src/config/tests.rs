@@ -1,6 +1,6 @@
 //! Properties of the whole path, over random input. What each fault looks like is in `control/tests/config/`.
 
-mod generate;
+pub(crate) mod generate;
 
 use std::time::Duration;
 

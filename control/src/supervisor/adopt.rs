@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use super::Supervisor;
 use crate::address::{self, Ownership, Vip};
+use crate::config::{Fault, Loaded};
 use crate::error::Error;
 use crate::setup::needs_restart;
 use crate::survey::{Survey, survey};
@@ -17,8 +19,7 @@ impl Supervisor {
         self.notifier.set(&self.loaded.model);
         self.checks.set_scripts(self.loaded.model.scripts.clone());
         // A server that is up stays up until its new check has said otherwise.
-        let up: HashSet<IpAddr> =
-            self.said.iter().filter(|(_, s)| s.is_up()).map(|((_, real), _)| *real).collect();
+        let up = self.up();
         self.checks.set_assuming(compile::checks(&self.loaded.model), |key| up.contains(&key.address));
         let wanted = self.wanted_vips().await?;
         // A VIP that goes is given up before its services are unsteered, one that comes is owned after they are
@@ -33,6 +34,11 @@ impl Supervisor {
         self.claim(&wanted).await?;
         self.set_vrrp();
         Ok(())
+    }
+
+    /// The real servers that were up in any service, as far as it was said.
+    pub(super) fn up(&self) -> HashSet<IpAddr> {
+        self.said.iter().filter(|(_, s)| s.is_up()).map(|((_, real), _)| *real).collect()
     }
 
     /// Where each VIP of the model belongs that no virtual router has.
@@ -76,40 +82,60 @@ impl Supervisor {
 
     /// Reads the configuration again. Refused: says why, changes nothing.
     pub(super) async fn reload(&mut self) -> Result<String, String> {
-        let refused = |why: String| {
-            tracing::error!("the configuration is refused, the running one stays:\n{why}");
-            Err(why)
+        let done = match self.read(self.options.config.clone()).await {
+            Ok(loaded) => self.bring_into_force(loaded).await,
+            Err(why) => Err(why),
         };
+        match done {
+            Ok(done) => {
+                tracing::info!("reloaded: {done}");
+                self.overtake_pending();
+                Ok(done)
+            }
+            Err(why) => {
+                tracing::error!("the configuration is refused, the running one stays:\n{why}");
+                Err(why)
+            }
+        }
+    }
+
+    /// What a file says, or why it says nothing.
+    pub(super) async fn read(&self, file: PathBuf) -> Result<Loaded, String> {
         // On a thread of its own: a large file holds up no check.
-        let (file, reading) = (self.options.config.clone(), self.options.reading.clone());
+        let reading = self.options.reading.clone();
         let read = tokio::task::spawn_blocking(move || config::load_with(&file, &reading)).await;
-        let loaded = match read.expect("reading a configuration does not panic") {
-            Ok(loaded) => loaded,
-            Err(faults) => return refused(faults.to_string()),
-        };
-        let settled = needs_restart(&self.loaded.model, &loaded);
+        read.expect("reading a configuration does not panic").map_err(|faults| faults.to_string())
+    }
+
+    /// Whether a configuration could come into force here and now: where it stands on this machine, and what is
+    /// probably not meant. Refused: says why.
+    pub(super) async fn fit(&self, loaded: &Loaded) -> Result<(Survey, Vec<Fault>), String> {
+        let settled = needs_restart(&self.loaded.model, loaded);
         if !settled.is_empty() {
-            return refused(settled.to_string());
+            return Err(settled.to_string());
         }
         let running = &self.survey.interfaces;
-        let (survey, found) = match survey(&self.netlink, &self.links.view(), &loaded, running).await {
-            Ok(surveyed) => surveyed,
-            Err(error) => return refused(error.to_string()),
-        };
-        let programs = match programs::examine(&loaded).await {
-            Ok(warnings) => warnings,
-            Err(faults) => return refused(faults.to_string()),
-        };
+        let (survey, found) = survey(&self.netlink, &self.links.view(), loaded, running)
+            .await
+            .map_err(|error| error.to_string())?;
+        let programs = programs::examine(loaded).await.map_err(|faults| faults.to_string())?;
         // The dataplane's ports are the interfaces of the start.
         let index = |survey: &Survey| survey.interfaces.iter().map(|link| link.index).collect::<Vec<_>>();
         if index(&survey) != index(&self.survey) {
-            return refused(
+            return Err(
                 "the interfaces are others than at the start: one was renamed or made anew, or a real server is \
                  reached by a new one: restart shunt"
                     .into(),
             );
         }
-        for warning in loaded.warnings.iter().chain(found.iter()).chain(programs.iter()) {
+        let warnings = loaded.warnings.iter().chain(found.iter()).chain(programs.iter());
+        Ok((survey, warnings.cloned().collect()))
+    }
+
+    /// Another configuration instead of the one that is in force. Refused: says why, changes nothing.
+    pub(super) async fn bring_into_force(&mut self, loaded: Loaded) -> Result<String, String> {
+        let (survey, warnings) = self.fit(&loaded).await?;
+        for warning in warnings {
             tracing::warn!("{warning}");
         }
         let before = self.said.clone();
@@ -125,13 +151,11 @@ impl Supervisor {
             if let Err(again) = self.adopt().await {
                 tracing::error!("going back to the running configuration: {again}");
             }
-            return refused(error.to_string());
+            return Err(error.to_string());
         }
         self.untold.extend(news::of_vrrp_end(&old_loaded.model, Some(&self.loaded.model)));
         self.untold.extend(news::of_removed(&old_loaded.model, &self.loaded.model, &before));
         self.tell();
-        let done = format!("generation {} in force", self.plane.state().generation());
-        tracing::info!("reloaded: {done}");
-        Ok(done)
+        Ok(format!("generation {} in force", self.plane.state().generation()))
     }
 }

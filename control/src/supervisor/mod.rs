@@ -7,18 +7,22 @@
 //! - a configuration that is refused changes nothing.
 
 mod adopt;
+mod apply;
+mod plan;
 mod publish;
 mod readiness;
 mod sync;
 mod vrrp;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shunt_dataplane::packet::MacAddress;
 use shunt_dataplane::plane::{Dataplane, Setup};
 use shunt_dataplane::xsk::program::OpenError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -48,6 +52,7 @@ use crate::survey::{Survey, SurveyError, survey};
 use crate::sync::FlowSyncer;
 use crate::vrrp::thread::VrrpThread;
 use crate::vrrp::track::{self, Trackers};
+use apply::Pending;
 use readiness::Readiness;
 use vrrp::Pulse;
 
@@ -122,6 +127,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                     break Err(Error::WorkerDied);
                 }
                 supervisor.track();
+                supervisor.roll_back_if_due().await;
                 if let Err(error) = supervisor.watch_clients_and_starts() {
                     break Err(error);
                 }
@@ -168,6 +174,10 @@ struct Supervisor {
     sync: Option<FlowSyncer>,
     readiness: Readiness,
     guard: Option<Guard>,
+    /// What was applied and awaits its confirmation.
+    pending: Option<Pending>,
+    /// Room for one plan.
+    planning: Arc<Semaphore>,
     is_ready: bool,
 }
 
@@ -220,6 +230,8 @@ impl Supervisor {
             sync: None,
             readiness: Readiness::new(Instant::now().into()),
             guard: None,
+            pending: None,
+            planning: Arc::new(Semaphore::new(1)),
             is_ready: false,
         };
         if let Err(error) = supervisor.adopt().await {
@@ -323,6 +335,14 @@ impl Supervisor {
 
     async fn answer(&mut self, call: Call) {
         let answer = match call.request() {
+            Request::Plan { path } => {
+                let path = path.clone();
+                return self.plan(path, call).await;
+            }
+            Request::Apply { path, model, confirm_seconds } => {
+                Answer::from(self.apply(path.clone(), model.clone(), *confirm_seconds).await)
+            }
+            Request::Confirm => Answer::from(self.confirm()),
             Request::Show { what, limit } => {
                 let views = self.views();
                 let inputs = self.inputs(&views);
@@ -336,6 +356,7 @@ impl Supervisor {
                         worst_lateness: self.checks.worst_lateness(),
                         vrrp: &self.vrrp.view(),
                         sync: self.sync.as_ref().map(|sync| sync.view(std::time::Instant::now())),
+                        pending: self.pending.as_ref().map(Pending::view),
                     },
                 ))
             }

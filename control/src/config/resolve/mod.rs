@@ -39,7 +39,7 @@ pub(super) use http::server_name;
 pub(super) use options::netmask;
 pub(super) use service::default_vip_check;
 pub(super) use timeouts::LONGEST;
-pub(super) use value::{help_for_address, spell, unusable};
+pub(super) use value::{help_for_address, parse_duration, spell, unusable};
 pub(super) use vrrp::{OF_FILE, SCOPES, standard_group};
 
 /// A model, with what may not have been meant and where everything is.

@@ -201,7 +201,7 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
 }
 
 /// The unit is required: a bare number means seconds to some programs and milliseconds to others.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub(in crate::config) fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;

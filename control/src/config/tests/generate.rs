@@ -15,7 +15,7 @@ use crate::model::{
     Quorum, RealServer, Scheduler, ServiceKey, Sorry, Thresholds, Timeouts, VipCheck, VirtualService, Vlan,
 };
 
-pub(super) fn model() -> impl Strategy<Value = Model> {
+pub(crate) fn model() -> impl Strategy<Value = Model> {
     let rest = (notify::scripts(), notify::notify(), vrrp::vrrp());
     (director(), vec(service(), 0..6), rest).prop_map(|(director, services, (scripts, notify, mut vrrp))| {
         let routers = vrrp.routers.iter_mut().map(|router| &mut router.hooks);
