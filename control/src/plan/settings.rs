@@ -70,7 +70,7 @@ pub(super) fn of_service(before: &VirtualService, after: &VirtualService, direct
     let said = |service: &VirtualService| {
         let alone = VirtualService { reals: Vec::new(), ..service.clone() };
         let mut table = first(&written(&Model { services: vec![alone], ..bare(director) }), "service");
-        table.retain(|key, _| !matches!(key.as_str(), "vip" | "port" | "protocol"));
+        table.retain(|key, _| !matches!(key, "vip" | "port" | "protocol"));
         flat(&table)
     };
     differences(&said(before), &said(after))
