@@ -1,5 +1,6 @@
 //! A plan for people: the first line says what matters to somebody who was woken for it.
 
+use super::settings::NOT_SHOWN;
 use super::{Change, Fates, Plan, RealPlan, ServicePlan, Setting};
 use crate::config::counted;
 
@@ -110,6 +111,9 @@ fn settings(indent: &str, settings: &[Setting]) -> String {
 }
 
 fn changed(Setting { setting, from, to }: &Setting) -> String {
+    if from.as_deref() == Some(NOT_SHOWN) && from == to {
+        return format!("{setting}: changed, and not shown");
+    }
     let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
     format!("{setting}: {} -> {}", value(from), value(to))
 }
