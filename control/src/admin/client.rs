@@ -32,8 +32,7 @@ pub fn ask(socket: &Path, request: Request) -> Result<Answer, String> {
             text.len()
         ));
     }
-    exchange(stream, text)
-        .map_err(|error| format!("{shown}: the daemon did not answer: {error}"))
+    exchange(stream, text).map_err(|error| format!("{shown}: the daemon did not answer: {error}"))
 }
 
 fn exchange(mut stream: UnixStream, mut text: String) -> io::Result<Answer> {

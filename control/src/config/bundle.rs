@@ -126,7 +126,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         std::fs::create_dir(folder.path().join("real")).unwrap();
-        write("main.conf", "include ./server.conf\nvrrp_instance V {\n  interface eth0\n  virtual_router_id 1\n  virtual_ipaddress {\n    192.0.2.10\n  }\n}\n");
+        write(
+            "main.conf",
+            "include ./server.conf\nvrrp_instance V {\n  interface eth0\n  virtual_router_id 1\n  virtual_ipaddress {\n    192.0.2.10\n  }\n}\n",
+        );
         write("server.conf", SERVER);
         write("real/a.conf", "real_server 192.0.2.21 80 {\n  weight 3\n}\n");
         write("real/b.conf", "real_server 192.0.2.22 80 {\n  weight 4\n}\n");

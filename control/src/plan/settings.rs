@@ -289,8 +289,10 @@ mod tests {
         assert_eq!(all[0].setting, "vrrp.router a.password");
         let not_shown = Some(NOT_SHOWN.to_owned());
         assert_eq!((&all[0].from, &all[0].to), (&not_shown, &not_shown));
-        let keyed = |key: &str| parse(&text.replace("[director]", &format!("[director]\nhash_key = \"{key}\"")));
-        let [one, other] = ["00112233445566778899aabbccddeeff", "00112233445566778899aabbccddeef0"].map(keyed);
+        let keyed =
+            |key: &str| parse(&text.replace("[director]", &format!("[director]\nhash_key = \"{key}\"")));
+        let [one, other] =
+            ["00112233445566778899aabbccddeeff", "00112233445566778899aabbccddeef0"].map(keyed);
         let all = of_director(&one, &other);
         assert_eq!(all.len(), 1, "{all:?}");
         assert_eq!((all[0].setting.as_str(), &all[0].to), ("director.hash_key", &not_shown));

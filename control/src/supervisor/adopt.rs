@@ -7,6 +7,7 @@ use super::{Supervisor, metrics};
 use crate::address::{self, Ownership, Vip};
 use crate::config::{Fault, Faults, Loaded};
 use crate::error::Error;
+use crate::health::RealKey;
 use crate::setup::needs_restart;
 use crate::survey::{Survey, survey};
 use crate::{compile, config, news, programs};
@@ -14,12 +15,9 @@ use crate::{compile, config, news, programs};
 impl Supervisor {
     /// Makes the world follow the model: wanted neighbours and checks, forwarding state, VIPs.
     pub(super) async fn adopt(&mut self) -> Result<(), Error> {
-        self.neighbors.want(compile::neighbors(&self.loaded.model, &self.survey));
         self.notifier.set(&self.loaded.model);
         self.checks.set_scripts(self.loaded.model.scripts.clone());
-        // A server that is up stays up until its new check has said otherwise.
-        let up = self.up();
-        self.checks.set_assuming(compile::checks(&self.loaded.model), |key| up.contains(&key.address));
+        self.watch();
         let wanted = self.wanted_vips().await?;
         // A VIP that goes is given up before its services are unsteered, one that comes is owned after they are
         // steered: the kernel never sees a frame for a VIP it owns.
@@ -35,9 +33,28 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Has an eye on the real servers of what is in force, and of what may come back.
+    pub(super) fn watch(&mut self) {
+        let models = || self.applied.standby().into_iter().chain([(&self.loaded.model, &self.survey)]);
+        self.neighbors.want(models().flat_map(|(model, survey)| compile::neighbors(model, survey)));
+        // A server that is up stays up until its new check has said otherwise.
+        let up = self.up();
+        let wanted: Vec<_> = models().flat_map(|(model, _)| compile::checks(model)).collect();
+        self.checks.set_assuming(wanted, |key| up.contains(&key.address));
+    }
+
     /// The real servers that were up in any service, as far as it was said.
     pub(super) fn up(&self) -> HashSet<IpAddr> {
-        self.said.iter().filter(|(_, s)| s.is_up()).map(|((_, real), _)| *real).collect()
+        let said = self.said.iter().filter(|(_, standing)| standing.is_up()).map(|(key, _)| key);
+        said.chain(self.applied.up_before()).map(|(_, real)| *real).collect()
+    }
+
+    /// Whether a real server was up when it was last part of what is in force.
+    pub(super) fn was_up(&self, key: &RealKey) -> bool {
+        match self.said.get(key) {
+            Some(standing) => standing.is_up(),
+            None => self.applied.up_before().any(|before| before == key),
+        }
     }
 
     /// Where each VIP of the model belongs that no virtual router has.

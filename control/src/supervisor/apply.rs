@@ -7,7 +7,9 @@
 //! - going back is tried again until it is done, confirmed, or overtaken by a reload;
 //! - nothing is written: whoever ends the daemon finds its own file in force at the next start.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,6 +20,9 @@ use crate::admin::show;
 use crate::config::{Bundle, Loaded};
 use crate::edit::{Changes, Edit};
 use crate::error::Error;
+use crate::health::RealKey;
+use crate::model::Model;
+use crate::survey::Survey;
 
 /// Longest time for a confirmation, seconds.
 const LONGEST: u64 = 86_400;
@@ -31,6 +36,8 @@ const MOST_EDITS: usize = 1 << 16;
 pub(super) struct Applied {
     /// In force instead of the daemon's own file.
     file: Option<PathBuf>,
+    /// What may come back.
+    former: Option<Arc<Former>>,
     pending: Option<Pending>,
     done: u64,
     refused: u64,
@@ -40,7 +47,6 @@ pub(super) struct Applied {
 /// What was applied and awaits its confirmation.
 struct Pending {
     file: PathBuf,
-    former: Former,
     /// Changes made since.
     edits: Vec<Edit>,
     until: Instant,
@@ -49,8 +55,10 @@ struct Pending {
 /// What was in force before.
 struct Former {
     loaded: Loaded,
+    survey: Survey,
     changes: Changes,
     file: Option<PathBuf>,
+    up: HashSet<RealKey>,
 }
 
 impl Applied {
@@ -63,6 +71,17 @@ impl Applied {
         let Applied { file, done, refused, rolled_back, .. } = self;
         let (done, refused, rolled_back) = (*done, *refused, *rolled_back);
         show::Applied { file: file.clone(), pending, done, refused, rolled_back }
+    }
+
+    /// What may come back. Its real servers are looked after meanwhile: they take their flows again at once, and not after
+    /// they were found and checked anew.
+    pub(super) fn standby(&self) -> Option<(&Model, &Survey)> {
+        self.former.as_ref().map(|former| (&former.loaded.model, &former.survey))
+    }
+
+    /// Who was up in what may come back.
+    pub(super) fn up_before(&self) -> impl Iterator<Item = &RealKey> {
+        self.former.iter().flat_map(|former| &former.up)
     }
 
     /// Whether so many changes more can be remembered.
@@ -111,11 +130,7 @@ impl Supervisor {
             return Err(format!("a confirmation is awaited for 1 to {LONGEST} seconds"));
         }
         let file = configuration.file.clone();
-        let former = Former {
-            loaded: self.loaded.clone(),
-            changes: self.changes.clone(),
-            file: self.applied.file.clone(),
-        };
+        self.applied.former = confirm_seconds.map(|_| Arc::new(self.former()));
         let reading = self.options.reading.clone();
         let done = match read(move || configuration.load(&reading)).await {
             Ok(loaded) => self.follow_file(loaded).await,
@@ -124,6 +139,7 @@ impl Supervisor {
         let (mut done, overridden) = done.map_err(|error| {
             let why = error.to_string();
             self.applied.refused += 1;
+            self.applied.former = None;
             tracing::error!("{} is refused, the running configuration stays:\n{why}", file.display());
             why
         })?;
@@ -146,7 +162,7 @@ impl Supervisor {
             tracing::warn!("{} is on trial: {note}", file.display());
             done += &format!("\n{note}");
             let until = Instant::now() + Duration::from_secs(seconds);
-            self.applied.pending = Some(Pending { file, former, edits: Vec::new(), until });
+            self.applied.pending = Some(Pending { file, edits: Vec::new(), until });
         }
         Ok(done)
     }
@@ -154,6 +170,7 @@ impl Supervisor {
     /// What was applied stays.
     pub(super) fn confirm(&mut self) -> Result<String, String> {
         let Some(Pending { file, .. }) = self.applied.pending.take() else { return Err(nothing_pending()) };
+        self.forget_former();
         let file = file.display();
         let mut said = format!("confirmed: {file} stays in force");
         tracing::info!("{said}");
@@ -186,6 +203,7 @@ impl Supervisor {
     /// A reload has put the daemon's own file in the place of what was applied; that, in words.
     pub(super) fn forget_applied(&mut self) -> String {
         let pending = self.applied.pending.take().map(|pending| pending.file);
+        self.forget_former();
         let file = self.applied.file.take();
         let said = match (&pending, &file) {
             (Some(file), _) => {
@@ -198,15 +216,35 @@ impl Supervisor {
         format!("\n{said}")
     }
 
+    fn former(&self) -> Former {
+        let up = self.said.iter().filter(|(_, standing)| standing.is_up()).map(|(key, _)| *key);
+        Former {
+            loaded: self.loaded.clone(),
+            survey: self.survey.clone(),
+            changes: self.changes.clone(),
+            file: self.applied.file.clone(),
+            up: up.collect(),
+        }
+    }
+
+    /// Nothing comes back any more.
+    fn forget_former(&mut self) {
+        if self.applied.former.take().is_some() {
+            self.watch();
+        }
+    }
+
     async fn roll_back(&mut self, reason: &str) -> Result<String, String> {
-        let Some(mut pending) = self.applied.pending.take() else {
-            unreachable!("whoever asks has seen that something is pending")
+        let (Some(mut pending), Some(former)) = (self.applied.pending.take(), self.applied.former.clone())
+        else {
+            unreachable!("whoever asks has seen that something is pending, and that has a former")
         };
         let file = pending.file.display().to_string();
         tracing::warn!("{file} goes, {reason}: what was in force before comes back");
-        match self.restore(&pending).await {
+        match self.restore(&former, &pending.edits).await {
             Ok((done, undone)) => {
-                self.applied.file = pending.former.file;
+                self.applied.file.clone_from(&former.file);
+                self.forget_former();
                 self.applied.rolled_back += 1;
                 tracing::warn!("rolled back from {file}: {done}");
                 for change in &undone {
@@ -229,17 +267,16 @@ impl Supervisor {
 
     /// Brings back what was in force, with the changes made since that fit, or else without any; what came of that, and of
     /// those that do not.
-    async fn restore(&mut self, pending: &Pending) -> Result<(String, Vec<String>), Error> {
-        let former = &pending.former;
-        let (changes, mut undone) = former.changes.with_what_fits(&pending.edits);
+    async fn restore(&mut self, former: &Former, edits: &[Edit]) -> Result<(String, Vec<String>), Error> {
+        let (changes, mut undone) = former.changes.with_what_fits(edits);
         let loaded = |changes: &Changes| Loaded { model: changes.model(), ..former.loaded.clone() };
         match self.bring_into_force(loaded(&changes)).await {
             Ok(()) => self.changes = changes,
-            Err(error) if pending.edits.is_empty() => return Err(error),
+            Err(error) if edits.is_empty() => return Err(error),
             Err(_) => {
                 self.bring_into_force(loaded(&former.changes)).await?;
                 self.changes = former.changes.clone();
-                undone = pending.edits.iter().map(Edit::to_string).collect();
+                undone = edits.iter().map(Edit::to_string).collect();
             }
         }
         Ok((format!("generation {} in force", self.plane.state().generation()), undone))

@@ -106,7 +106,7 @@ impl Supervisor {
         let up = |standings: &Standings, key: &RealKey| standings.get(key).is_some_and(Standing::is_up);
         let mut slow_start = self.slow_start.clone();
         // Before the start is over all are equally cold.
-        let was_up = |key: &RealKey| !self.is_ready || up(&self.said, key);
+        let was_up = |key: &RealKey| !self.is_ready || self.was_up(key);
         let now = Instant::now().into_std();
         slow_start.follow(now, inputs.model, was_up, |key| up(&standings, key));
         slow_start.advance(now);
@@ -137,8 +137,7 @@ impl Supervisor {
     /// Checks through VIPs take the ways that forwarded frames take now.
     pub(super) fn follow_ways(&mut self) {
         let views = self.views();
-        let was_up = |key: &RealKey| self.said.get(key).is_some_and(Standing::is_up);
-        let wanted: Vec<_> = compile::vip_checks(self.inputs(&views), was_up).collect();
+        let wanted: Vec<_> = compile::vip_checks(self.inputs(&views), |key| self.was_up(key)).collect();
         self.vip_checks.follow(wanted);
     }
 
