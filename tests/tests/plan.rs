@@ -270,7 +270,7 @@ fn a_trial_that_goes_back_loses_no_connection_and_brings_back_what_was_in_force(
     let next = config::file(&lab, &[service(80, "keep", &less), service(81, "reset", &less)]);
     let file = write(&lab, "next.toml", &next);
     let file = file.to_str().expect("text");
-    let overridden = plan(&director, &lab.file("next.toml"))["overridden"].to_string();
+    let overridden = plan(&director, file.as_ref())["overridden"].to_string();
     assert!(overridden.contains(&second), "{overridden}");
     let mark = director.log().mark();
     let said = director.ask(&["apply", file, "--confirm", "4s"]).unwrap();
