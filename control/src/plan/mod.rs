@@ -14,6 +14,7 @@ mod settings;
 mod share;
 mod words;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use shunt_dataplane::flow::FlowReader;
 use shunt_dataplane::forwarding::ForwardingState;
 
 use crate::compile::compiled_key;
-use crate::model::{Model, Scheduler, ServiceKey, VirtualService};
+use crate::model::{Model, Scheduler, ServiceKey};
 use crate::vrrp::view::View;
 pub use flows::{Fates, Tally};
 pub use settings::Setting;
@@ -138,94 +139,95 @@ impl Plan {
     }
 }
 
-/// All that a plan is made of: the rest takes long, and needs nobody.
+/// All that a plan is made of, gathered in one moment: the rest takes long, and needs nobody.
 pub struct Basis {
-    plan: Plan,
-    before: Arc<ForwardingState>,
-    after: Option<ForwardingState>,
-    tables: Vec<FlowReader>,
-    settled: Vec<Settled>,
-    now: Tick,
+    /// Where the configuration comes from.
+    pub file: PathBuf,
+    /// What is in force, and what would be.
+    pub models: [Model; 2],
+    /// Virtual routers as they stand.
+    pub routers: Arc<View>,
+    /// What cannot change while shunt runs, a sentence each.
+    pub restart: Vec<String>,
+    /// Changes made while running that would be no more.
+    pub overridden: Vec<String>,
+    /// Things that are probably not meant.
+    pub warnings: Vec<String>,
+    /// The state in force.
+    pub before: Arc<ForwardingState>,
+    /// What would follow; none: nothing can.
+    pub after: Option<After>,
+    /// The time of the dataplane.
+    pub now: Tick,
 }
 
-/// A service once nobody is waited for any more.
-struct Settled {
-    key: ServiceKey,
-    scheduler: Scheduler,
-    /// Who would take flows, and the weights.
-    willing: Vec<(IpAddr, u16)>,
+/// What would be in force.
+pub struct After {
+    /// Compiled on trial.
+    pub state: ForwardingState,
+    /// The tables of the workers.
+    pub tables: Vec<FlowReader>,
+    /// How the services of the model would stand.
+    pub outlooks: Vec<Outlook>,
+}
+
+/// How the real servers of a service would stand.
+pub struct Outlook {
+    /// Its key.
+    pub key: ServiceKey,
+    /// Its scheduler.
+    pub scheduler: Scheduler,
+    /// Who takes flows once nobody is waited for, and the weights.
+    pub willing: Vec<(IpAddr, u16)>,
+    /// Who would take none at first, and why.
+    pub waiting: Vec<(IpAddr, String)>,
 }
 
 impl Basis {
-    /// A plan that is to be finished; `before`: the state in force.
-    pub fn new(plan: Plan, before: Arc<ForwardingState>, now: Tick) -> Basis {
-        Basis { plan, before, after: None, tables: Vec::new(), settled: Vec::new(), now }
-    }
-
-    /// Things that are probably not meant.
-    pub fn warn(&mut self, warnings: impl Iterator<Item = String>) {
-        self.plan.warnings.extend(warnings);
-    }
-
-    /// How the real servers of a service would stand: who takes flows once nobody is waited for, with the weights, and who
-    /// would take none at first, and why.
-    pub fn stands(
-        &mut self,
-        service: &VirtualService,
-        willing: Vec<(IpAddr, u16)>,
-        waiting: Vec<(IpAddr, String)>,
-    ) {
-        self.settled.push(Settled { key: service.key, scheduler: service.scheduler, willing });
-        let name = service.key.to_string();
-        let Some(planned) = self.plan.services.iter_mut().find(|planned| planned.service == name) else {
-            return;
-        };
-        for (address, why) in waiting {
-            if let Some(real) = planned.reals.iter_mut().find(|real| real.address == address) {
-                real.waits_for = Some(why);
-            }
-        }
-    }
-
-    /// The state that would follow, and the tables of the workers.
-    pub fn propose(&mut self, after: ForwardingState, tables: Vec<FlowReader>) {
-        (self.after, self.tables) = (Some(after), tables);
-    }
-
-    /// The plan. Takes long where there are many flows.
+    /// The plan. Takes long where there are many flows or changes.
     pub fn plan(self) -> Plan {
-        let Basis { mut plan, before, after, tables, settled, now } = self;
-        if let Some(after) = after {
-            let mut flows = flows::judge(&before, &after, &tables, now);
-            for of in &settled {
-                let key = compiled_key(&of.key);
-                let tally = before.find(&key).and_then(|id| flows.remove(&id)).unwrap_or_default();
-                let pair = before
-                    .find(&key)
-                    .and_then(|id| before.service(id))
-                    .zip(after.find(&key).and_then(|id| after.service(id)));
-                let hash = pair.and_then(|(old, new)| share::moved(&after, old, new, &of.willing, now));
-                let planned = plan.of(&of.key, tally.is_affected() || hash.is_some_and(Share::is_some));
-                if let Some(planned) = planned {
-                    (planned.flows, planned.hash) = (tally, hash);
-                    planned.by_turn = !share::is_hash(of.scheduler);
-                }
-                add(&mut plan.flows, tally);
-            }
-            // The rest is of services that go.
-            for (id, tally) in flows {
-                let name = before.service(id).and_then(|service| compare::name(service.key()));
-                let planned =
-                    plan.services.iter_mut().find(|planned| Some(&planned.service) == name.as_ref());
-                if let Some(planned) = planned {
-                    planned.flows = tally;
-                }
-                add(&mut plan.flows, tally);
-            }
-            plan.flows.get_or_insert_default();
+        let Basis { file, models: [before, after], routers, restart, overridden, warnings, .. } = self;
+        let generation = self.before.generation();
+        let compared = Plan::compare(&before, &after, &routers);
+        let mut plan = Plan { file, generation, restart, overridden, warnings, ..compared };
+        if let Some(after) = self.after {
+            plan.judge(&self.before, after, self.now);
         }
         plan.verdict = words::verdict(&plan);
         plan
+    }
+}
+
+impl Plan {
+    /// What would become of flows, and of hashes.
+    fn judge(&mut self, before: &ForwardingState, after: After, now: Tick) {
+        let After { state, tables, outlooks } = after;
+        let mut flows = flows::judge(before, &state, &tables, now);
+        let mut total = Tally::default();
+        for outlook in outlooks {
+            let key = compiled_key(&outlook.key);
+            let tally = before.find(&key).and_then(|id| flows.remove(&id)).unwrap_or_default();
+            let old = before.find(&key).and_then(|id| before.service(id));
+            let pair = old.zip(state.find(&key).and_then(|id| state.service(id)));
+            let hash = pair.and_then(|(old, new)| share::moved(&state, old, new, &outlook.willing, now));
+            let planned = self.of(&outlook.key, tally.is_affected() || hash.is_some_and(Share::is_some));
+            if let Some(planned) = planned {
+                (planned.flows, planned.hash) = (tally, hash);
+                planned.by_turn = !share::is_hash(outlook.scheduler);
+                planned.wait(outlook.waiting);
+            }
+            total.add(tally);
+        }
+        // The rest is of services that go.
+        for (id, tally) in flows {
+            let name = before.service(id).and_then(|service| compare::name(service.key()));
+            let planned = self.services.iter_mut().find(|planned| Some(&planned.service) == name.as_ref());
+            if let Some(planned) = planned {
+                planned.flows = tally;
+            }
+            total.add(tally);
+        }
+        self.flows = Some(total);
     }
 }
 
@@ -257,8 +259,12 @@ impl ServicePlan {
             flows: Tally::default(),
         }
     }
-}
 
-fn add(total: &mut Option<Tally>, tally: Tally) {
-    total.get_or_insert_default().add(tally);
+    /// Real servers that would take no flows at first.
+    fn wait(&mut self, waiting: Vec<(IpAddr, String)>) {
+        let mut waiting: HashMap<IpAddr, String> = waiting.into_iter().collect();
+        for real in &mut self.reals {
+            real.waits_for = waiting.remove(&real.address);
+        }
+    }
 }

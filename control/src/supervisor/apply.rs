@@ -287,8 +287,8 @@ fn nothing_pending() -> String {
     "nothing awaits a confirmation: it was confirmed, or has gone back already".to_owned()
 }
 
-/// Whether two paths lead to one file.
+/// Whether two paths are one, as they are written: to ask the file system of a path that somebody names may take for ever.
 fn is_same(one: &Path, other: &Path) -> bool {
-    let found = [one, other].map(std::fs::canonicalize);
-    matches!(found, [Ok(one), Ok(other)] if one == other)
+    let absolute = [one, other].map(std::path::absolute);
+    matches!(absolute, [Ok(one), Ok(other)] if one == other)
 }

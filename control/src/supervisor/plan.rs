@@ -9,8 +9,10 @@ use crate::admin::protocol::Answer;
 use crate::admin::server::Call;
 use crate::compile::{self, Inputs, Standing, compile_on_trial};
 use crate::config::{Bundle, Loaded};
-use crate::plan::{Basis, Plan};
+use crate::model::{Model, RealServer, VirtualService};
+use crate::plan::{After, Basis, Outlook};
 use crate::setup::needs_restart;
+use crate::survey::Survey;
 
 impl Supervisor {
     /// Answers what a configuration would change.
@@ -42,24 +44,33 @@ impl Supervisor {
     async fn basis(&self, file: PathBuf, loaded: Loaded) -> Result<Basis, String> {
         let (changes, overridden) = self.changes.over(loaded.model);
         let loaded = Loaded { model: changes.model(), ..loaded };
-        let model = &loaded.model;
         let restart = needs_restart(&self.loaded.model, &loaded);
-        let mut plan = Plan::compare(&self.loaded.model, model, &self.vrrp.view());
-        plan.file = file;
-        plan.generation = self.plane.state().generation();
-        plan.overridden = overridden;
-        plan.restart = restart.iter().map(|fault| fault.message.clone()).collect();
-        let mut basis = Basis::new(plan, self.plane.state().clone(), self.plane.now());
-        if !restart.is_empty() {
-            return Ok(basis);
+        let (mut warnings, mut after) = (Vec::new(), None);
+        if restart.is_empty() {
+            let (survey, found) = self.fit(&loaded).await.map_err(|error| error.to_string())?;
+            warnings = found.iter().map(ToString::to_string).collect();
+            after = Some(self.foresee(&loaded.model, &survey)?);
         }
-        let (survey, warnings) = self.fit(&loaded).await.map_err(|error| error.to_string())?;
-        basis.warn(warnings.iter().map(ToString::to_string));
+        Ok(Basis {
+            file,
+            models: [self.loaded.model.clone(), loaded.model],
+            routers: self.vrrp.view(),
+            restart: restart.iter().map(|fault| fault.message.clone()).collect(),
+            overridden,
+            warnings,
+            before: self.plane.state().clone(),
+            after,
+            now: self.plane.now(),
+        })
+    }
+
+    /// What would be known and in force right after a reload of `model`.
+    fn foresee(&self, model: &Model, survey: &Survey) -> Result<After, String> {
         let (views, up) = (self.views(), self.up());
         let health = self.checks.foresee(compile::checks(model), |key| up.contains(&key.address));
         let known = Inputs {
             model,
-            survey: &survey,
+            survey,
             links: &views.links,
             health: &health,
             neighbors: &views.neighbors,
@@ -71,20 +82,27 @@ impl Supervisor {
         let outlook = self.outlook(known);
         let inputs = Inputs { quorums: &outlook.quorums, slow_start: &outlook.slow_start, ..known };
         let workers = self.plane.workers();
-        let after = compile_on_trial(inputs, self.plane.state(), workers.len())
+        let state = compile_on_trial(inputs, self.plane.state(), workers.len())
             .map_err(|error| format!("the configuration cannot be compiled: {error}"))?;
-        for service in &model.services {
-            let stands = |real: &crate::model::RealServer| &outlook.standings[&(service.key, real.address)];
-            let willing = service.reals.iter().filter(|real| !matches!(stands(real), Standing::Down(_)));
-            let willing = willing.map(|real| (real.address, inputs.weight(real))).collect();
-            let waiting = service.reals.iter().filter_map(|real| match stands(real) {
+        let of = |service: &VirtualService| {
+            let standing = |real: &RealServer| &outlook.standings[&(service.key, real.address)];
+            let willing = service.reals.iter().filter(|real| !matches!(standing(real), Standing::Down(_)));
+            let waiting = service.reals.iter().filter_map(|real| match standing(real) {
                 Standing::Waiting(why) => Some((real.address, (*why).to_owned())),
                 Standing::Down(why) => Some((real.address, why.clone())),
                 Standing::Up => None,
             });
-            basis.stands(service, willing, waiting.collect());
-        }
-        basis.propose(after, workers.iter().map(|worker| worker.flows.clone()).collect());
-        Ok(basis)
+            Outlook {
+                key: service.key,
+                scheduler: service.scheduler,
+                willing: willing.map(|real| (real.address, inputs.weight(real))).collect(),
+                waiting: waiting.collect(),
+            }
+        };
+        Ok(After {
+            state,
+            tables: workers.iter().map(|worker| worker.flows.clone()).collect(),
+            outlooks: model.services.iter().map(of).collect(),
+        })
     }
 }
