@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use shunt::admin::protocol::{DEFAULT_LIMIT, What};
-use shunt::{doctor, edit, explain, logging, top};
+use shunt::{doctor, edit, explain, logging, plan, top};
 
 /// A layer-4 director: direct server return over AF_XDP, with health checks and VIP ownership, in one program.
 ///
@@ -78,6 +78,8 @@ pub enum Command {
     },
     #[command(flatten)]
     Edit(edit::command::Command),
+    #[command(flatten)]
+    Plan(plan::command::Command),
     /// Explain where a packet goes and why, without sending it
     Explain(explain::command::Arguments),
     /// Look for what is wrong with this host and, with a configuration, with its network: each line ok, warn or fail, and

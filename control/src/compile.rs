@@ -77,9 +77,20 @@ pub fn compile(
     previous: &ForwardingState,
     workers: usize,
 ) -> Result<ForwardingState, BuildError> {
-    let specs: Vec<ServiceSpec> =
-        inputs.model.services.iter().map(|service| inputs.service(service)).collect();
-    Builder::after(previous, workers, inputs.survey.interfaces.len()).build(&specs)
+    Builder::after(previous, workers, inputs.survey.interfaces.len()).build(&inputs.services())
+}
+
+/// As [`compile`], to be looked at and never published: nothing that workers read changes by it.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_on_trial(
+    inputs: Inputs<'_>,
+    previous: &ForwardingState,
+    workers: usize,
+) -> Result<ForwardingState, BuildError> {
+    let builder = Builder::after(previous, workers, inputs.survey.interfaces.len());
+    builder.on_trial().build(&inputs.services())
 }
 
 /// The key of a service in the dataplane.
@@ -152,6 +163,10 @@ fn ticks(duration: Duration) -> u32 {
 }
 
 impl Inputs<'_> {
+    fn services(&self) -> Vec<ServiceSpec> {
+        self.model.services.iter().map(|service| self.service(service)).collect()
+    }
+
     fn service(&self, service: &VirtualService) -> ServiceSpec {
         let steps: Vec<(u16, Option<u32>)> = service
             .reals

@@ -22,6 +22,7 @@ pub mod neighbor;
 pub mod netlink;
 pub mod news;
 pub mod notify;
+pub mod plan;
 pub mod programs;
 pub mod quorum;
 pub mod rights;

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         }
         Command::Top(top) => top.run(&socket, out),
         Command::Edit(words) => words.run(&socket, out),
+        Command::Plan(words) => words.run(&socket, &reading, out, complain),
         Command::Explain(arguments) => {
             let question = arguments.question().map_err(anyhow::Error::msg);
             let answer = question.and_then(|question| ask(&socket, Request::Explain(question)));

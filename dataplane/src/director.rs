@@ -9,9 +9,10 @@
 //! `director/flow.rs` is what a packet does to its flow, `director/relay.rs` where packets without ports go (later
 //! fragments, ICMP errors), `director/persistence.rs` how the flows of one client stay together,
 //! `director/allowance.rs` how often the director itself may speak, `director/risk.rs` what a lost table would cost,
-//! `director/shadow.rs` what would become of a frame, without a trace.
+//! `director/shadow.rs` what would become of a frame, `director/fate.rs` of a flow under another state, without a trace.
 
 mod allowance;
+mod fate;
 mod flow;
 mod persistence;
 mod relay;
@@ -40,6 +41,7 @@ use crate::stats::WorkerStats;
 use crate::verdict::{DropReason, Verdict};
 
 pub use allowance::Rates;
+pub use fate::{Fate, fate};
 pub use flow::is_dispensable;
 
 /// Verdicts on a burst, in its order.

@@ -107,6 +107,8 @@ const METRICS: &[Metric] = &[
     metric("shunt_config_last_reload_successful", "Whether the last configuration that was read is in force", DIRECTOR, G("reloads.last_successful"), ALONE),
     metric("shunt_config_last_reload_success_timestamp_seconds", "When a configuration came into force last, seconds since 1970", DIRECTOR, G("reloads.last_success_seconds"), ALONE),
     metric("shunt_config_reloads_total", "Times the configuration was read again, by what came of it", DIRECTOR, Counters("reloads", "result", &["done", "refused"]), ALONE),
+    metric("shunt_config_applies_total", "Files given to shunt apply, by what came of them", DIRECTOR, Counters("applies", "result", &["done", "refused", "rolled_back"]), ALONE),
+    metric("shunt_config_unconfirmed", "Whether what is in force was applied on trial and awaits its confirmation", DIRECTOR, G("unconfirmed"), ALONE),
     metric("process_cpu_seconds_total", "CPU time of all threads, user and system", DIRECTOR, C("process.cpu_seconds"), ALONE),
     metric("process_start_time_seconds", "When the process was started, seconds since 1970", DIRECTOR, G("process.start_time_seconds"), ALONE),
     metric("process_resident_memory_bytes", "Memory in RAM", DIRECTOR, G("process.resident_memory_bytes"), ALONE),

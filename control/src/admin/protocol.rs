@@ -7,6 +7,7 @@
 //! <- {"ok":false,"error":"director.toml:3:8: error: ..."}
 //! ```
 
+use crate::config::Bundle;
 use crate::edit::Edit;
 use crate::explain::question::Question;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use serde_json::Value;
 /// Version of the protocol; a daemon refuses others.
 pub const VERSION: u32 = 1;
 /// Longest request, bytes.
-pub const MAX_REQUEST: usize = 64 * 1024;
+pub const MAX_REQUEST: usize = 16 << 20;
 /// Flows shown unless asked for more.
 pub const DEFAULT_LIMIT: usize = 1000;
 
@@ -56,6 +57,23 @@ pub enum Request {
     },
     /// What would become of a packet, and why.
     Explain(Question),
+    /// What a configuration would change, and what would become of flows. Nothing is changed.
+    Plan {
+        /// What was read of it.
+        configuration: Bundle,
+    },
+    /// Bring a configuration into force, as a reload does.
+    Apply {
+        /// What was read of it.
+        configuration: Bundle,
+        /// Back to what was in force unless it is confirmed within so many seconds, 1-86400; none: it stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_seconds: Option<u64>,
+    },
+    /// What was applied stays.
+    Confirm,
+    /// What was applied goes, before its time is over.
+    Rollback,
     /// Announce the addresses of virtual routers that are active.
     Announce {
         /// Its name; none: all.
@@ -144,6 +162,13 @@ impl Answer {
     /// Not done: of which kind that is, and why.
     pub fn refused(code: Option<&str>, why: String) -> Self {
         Answer { ok: false, data: Value::Null, error: Some(why), code: code.map(str::to_owned) }
+    }
+}
+
+impl From<Result<String, String>> for Answer {
+    /// Done or not, in words.
+    fn from(done: Result<String, String>) -> Self {
+        done.map_or_else(Answer::error, Answer::text)
     }
 }
 

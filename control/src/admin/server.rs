@@ -10,12 +10,14 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use serde::Deserialize;
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::admin::protocol::{Answer, Envelope, MAX_REQUEST, Request, VERSION};
+use crate::admin::receive::Room;
 use crate::error::Error;
 
 /// Clients served at once; more wait to be accepted.
@@ -122,14 +124,15 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 
 async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
     let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CLIENTS));
+    let room = Room::new();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let calls = calls.clone();
+                let (calls, room) = (calls.clone(), room.clone());
                 tokio::spawn(async move {
                     // A client that breaks off is its own business.
-                    let _ = serve(stream, calls).await;
+                    let _ = serve(stream, calls, room).await;
                     drop(place);
                 });
             }
@@ -142,17 +145,21 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
     }
 }
 
-async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> {
+async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>, room: Room) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
-        let mut line = Vec::new();
-        let mut bounded = (&mut read).take(MAX_REQUEST as u64 + 1);
-        tokio::time::timeout(PATIENCE, bounded.read_until(b'\n', &mut line)).await??;
-        if line.is_empty() {
+        let mut line = room.receive(&mut read).await?;
+        if line.bytes.is_empty() {
             return Ok(());
         }
-        let (answer, last) = match parse(&line) {
+        let bytes = std::mem::take(&mut line.bytes);
+        let understood = match line.is_large() {
+            // The control thread has no time for it.
+            true => tokio::task::spawn_blocking(move || parse(&bytes)).await?,
+            false => parse(&bytes),
+        };
+        let (answer, last) = match understood {
             Ok(request) => {
                 let (reply, answer) = oneshot::channel();
                 if calls.send(Call { request, reply }).await.is_err() {
@@ -163,6 +170,7 @@ async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> 
             // Whatever follows garbage is garbage.
             Err(why) => (Answer::error(why), true),
         };
+        drop(line);
         let mut text = serde_json::to_vec(&answer)?;
         text.push(b'\n');
         tokio::time::timeout(PATIENCE, write.write_all(&text)).await??;
@@ -176,14 +184,20 @@ fn parse(line: &[u8]) -> Result<Request, String> {
     if line.len() > MAX_REQUEST {
         return Err(format!("a request is at most {MAX_REQUEST} bytes"));
     }
-    let value: serde_json::Value =
+    let said: Version =
         serde_json::from_slice(line).map_err(|error| format!("not a JSON object on one line: {error}"))?;
-    match value.get("version").and_then(serde_json::Value::as_u64) {
+    match said.version {
         Some(version) if version == u64::from(VERSION) => {}
         Some(version) => return Err(format!("version {version} is not spoken here: this is {VERSION}")),
         None => return Err(format!("no version: this is {VERSION}")),
     }
-    serde_json::from_value::<Envelope>(value).map(|envelope| envelope.request).map_err(|e| e.to_string())
+    serde_json::from_slice::<Envelope>(line).map(|envelope| envelope.request).map_err(|e| e.to_string())
+}
+
+/// What every request has, of whatever version.
+#[derive(Deserialize)]
+struct Version {
+    version: Option<u64>,
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use shunt_dataplane::clock::TICKS_PER_SECOND;
 use shunt_dataplane::forwarding::{Real, RealState, Service};
@@ -49,10 +51,36 @@ pub struct Facts<'a> {
     pub vrrp: &'a View,
     /// What directors tell each other of flows, if they do.
     pub sync: Option<sync::View>,
+    /// What was applied, and what became of it.
+    pub applied: Applied,
     /// Whether the start is over.
     pub is_ready: bool,
     /// What came of reading the configuration again.
     pub reloads: &'a Reloads,
+}
+
+/// What `shunt apply` has done since the start.
+#[derive(Debug, Clone, Default)]
+pub struct Applied {
+    /// What is in force instead of the daemon's own file.
+    pub file: Option<PathBuf>,
+    /// What awaits its confirmation.
+    pub pending: Option<Pending>,
+    /// Files brought into force.
+    pub done: u64,
+    /// Files refused.
+    pub refused: u64,
+    /// Files that went again, unconfirmed.
+    pub rolled_back: u64,
+}
+
+/// A file that is in force on trial.
+#[derive(Debug, Clone, Serialize)]
+pub struct Pending {
+    /// The file.
+    pub file: PathBuf,
+    /// What was in force before comes back in so many seconds.
+    pub rolls_back_in_seconds: u64,
 }
 
 /// One view; `limit`: most flows listed.
@@ -119,12 +147,23 @@ impl Facts<'_> {
         let mut shown = self.header();
         shown["version"] = env!("CARGO_PKG_VERSION").into();
         shown["reloads"] = self.reloads.shown();
+        shown["unconfirmed"] = self.applied.pending.is_some().into();
+        shown["applies"] = json!({
+            "done": self.applied.done,
+            "refused": self.applied.refused,
+            "rolled_back": self.applied.rolled_back,
+        });
         shown["process"] = process::shown();
         shown
     }
 
     fn header(&self) -> Value {
-        json!({ "generation": self.plane.state().generation(), "ready": self.is_ready })
+        json!({
+            "generation": self.plane.state().generation(),
+            "ready": self.is_ready,
+            "applied": self.applied.file,
+            "pending": self.applied.pending,
+        })
     }
 
     fn model(&self) -> &Model {

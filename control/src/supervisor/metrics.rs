@@ -63,6 +63,7 @@ impl Supervisor {
             vrrp: &self.vrrp.view(),
             sync: self.sync.as_ref().map(|sync| sync.view(Instant::now())),
             reloads: &self.reloads,
+            applied: self.applied.view(),
         };
         show::show(what, limit, &facts)
     }

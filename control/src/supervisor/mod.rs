@@ -7,9 +7,11 @@
 //! - a configuration that is refused changes nothing.
 
 mod adopt;
+mod apply;
 mod edit;
 mod explain;
 mod metrics;
+mod plan;
 mod publish;
 mod readiness;
 mod sync;
@@ -17,12 +19,14 @@ mod traffic;
 mod vrrp;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shunt_dataplane::packet::MacAddress;
 use shunt_dataplane::plane::{Dataplane, Setup};
 use shunt_dataplane::xsk::program::OpenError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -56,6 +60,7 @@ use crate::sync::FlowSyncer;
 use crate::systemd::Systemd;
 use crate::vrrp::thread::VrrpThread;
 use crate::vrrp::track::{self, Trackers};
+use apply::Applied;
 use readiness::Readiness;
 use vrrp::Pulse;
 
@@ -132,6 +137,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                 }
                 supervisor.track();
                 supervisor.observe_traffic();
+                supervisor.roll_back_if_due().await;
                 if let Err(error) = supervisor.watch_clients_and_starts() {
                     break Err(error);
                 }
@@ -187,6 +193,10 @@ struct Supervisor {
     reloads: Reloads,
     page: Option<metrics::Page>,
     systemd: Systemd,
+    /// What was applied, while it awaits its confirmation and after.
+    applied: Applied,
+    /// Room for one plan.
+    planning: Arc<Semaphore>,
     is_ready: bool,
 }
 
@@ -246,6 +256,8 @@ impl Supervisor {
             reloads: Reloads::new(),
             page: None,
             systemd: Systemd::from_environment(),
+            applied: Applied::default(),
+            planning: Arc::new(Semaphore::new(1)),
             is_ready: false,
         };
         if let Err(error) = supervisor.adopt().await {
@@ -382,6 +394,15 @@ impl Supervisor {
             return self.explain(&question, call);
         }
         let answer = match call.request() {
+            Request::Plan { configuration } => {
+                let configuration = configuration.clone();
+                return self.plan(configuration, call).await;
+            }
+            Request::Apply { configuration, confirm_seconds } => {
+                Answer::from(self.apply(configuration.clone(), *confirm_seconds).await)
+            }
+            Request::Confirm => Answer::from(self.confirm()),
+            Request::Rollback => Answer::from(self.roll_back_at_once().await),
             Request::Show { what, limit } => Answer::data(self.show(*what, *limit)),
             Request::Announce { router } => match self.announce(router.as_deref()) {
                 Ok(text) => Answer::text(text),

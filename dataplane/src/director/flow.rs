@@ -398,8 +398,12 @@ pub(super) fn holder(service: &Service, slot: RealSlot, epoch: u8) -> Option<&Re
 /// Whether the client of a flow without a real server is to be told so by a RST. A handshake that is not complete yet is
 /// no connection: it may go on elsewhere, whatever the service says.
 fn is_reset(service: &Service, packet: &Packet) -> bool {
-    let is_connection = packet.protocol == Protocol::Tcp && !packet.flags.has(TcpFlags::SYN);
-    is_connection && service.options().on_failure == OnFailure::Reset
+    resets(service, packet.protocol, packet.flags.has(TcpFlags::SYN))
+}
+
+/// The same, of any packet of this kind.
+pub(super) fn resets(service: &Service, protocol: Protocol, is_syn: bool) -> bool {
+    protocol == Protocol::Tcp && !is_syn && service.options().on_failure == OnFailure::Reset
 }
 
 /// What the scheduler of a service is asked about a packet with this flow hash.
@@ -422,6 +426,17 @@ pub(super) fn question(
     Question { hash, src, src_port, dst, now }
 }
 
+/// The same about the flow with this key, but for its service's id.
+pub(super) fn question_of(state: &ForwardingState, service: &Service, key: &FlowKey, now: Tick) -> Question {
+    let (src, src_port, dst) = (key.client, key.client_port, service.key().address);
+    let protocol = service.key().protocol as u8;
+    let hash = match service.options().persistence {
+        None => state.hash_key().flow(src, dst, src_port, key.dst_port, protocol),
+        Some(persistence) => state.hash_key().flow(src.masked(persistence.mask), dst, 0, 0, protocol),
+    };
+    Question { hash, src, src_port, dst, now }
+}
+
 /// Whether a flow's real server is what the scheduler would say anyway: to forget it changes nothing. Never of a
 /// template: the promise that it keeps outlives a change of the set.
 pub fn is_dispensable(state: &ForwardingState, key: &FlowKey, flow: &Flow, now: Tick) -> bool {
@@ -429,18 +444,13 @@ pub fn is_dispensable(state: &ForwardingState, key: &FlowKey, flow: &Flow, now: 
     if flow.state.is_template() {
         return false;
     }
-    let (src, src_port, dst) = (key.client, key.client_port, service.key().address);
     let protocol = service.key().protocol;
-    let hash = match service.options().persistence {
-        None => state.hash_key().flow(src, dst, src_port, key.dst_port, protocol as u8),
-        Some(persistence) => state.hash_key().flow(src.masked(persistence.mask), dst, 0, 0, protocol as u8),
-    };
     // A strict service takes nothing from the middle of an unknown connection; a real server with a threshold takes no
     // unknown flow while it is above it.
     if service.options().strict && protocol == Protocol::Tcp {
         return false;
     }
-    let said = service.scheduler().recall(&Question { hash, src, src_port, dst, now });
+    let said = service.scheduler().recall(&question_of(state, service, key, now));
     let holder = service.holder(flow.real, flow.epoch);
     said == Some(flow.real.0) && holder.is_some_and(|real| real.thresholds().upper == 0)
 }

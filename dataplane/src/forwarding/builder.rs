@@ -80,12 +80,20 @@ pub struct Builder<'a> {
     previous: &'a ForwardingState,
     workers: usize,
     interfaces: usize,
+    is_trial: bool,
 }
 
 impl<'a> Builder<'a> {
     /// The state after `previous` will be read by `workers` workers, which transmit on `interfaces` ports.
     pub fn after(previous: &'a ForwardingState, workers: usize, interfaces: usize) -> Self {
-        Builder { previous, workers, interfaces }
+        Builder { previous, workers, interfaces, is_trial: false }
+    }
+
+    /// The state is only looked at, and never published: that real servers have other thresholds in it leaves no trace in
+    /// those that workers read.
+    #[must_use]
+    pub fn on_trial(self) -> Self {
+        Builder { is_trial: true, ..self }
     }
 
     /// Builds the state. Pure: the same specifications after the same state give the same state.
@@ -250,6 +258,10 @@ impl<'a> Builder<'a> {
             removed: None,
             counters,
             overloaded,
+        };
+        let real = match self.is_trial {
+            true => Real { overloaded: Arc::new(real.is_above().into()), ..real },
+            false => real,
         };
         // New thresholds may say something else of the flows it has.
         real.weigh();

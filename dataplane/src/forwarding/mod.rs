@@ -80,7 +80,12 @@ impl ForwardingState {
     /// The live service a packet is for.
     #[inline(always)]
     pub fn lookup(&self, packet: &Packet) -> Option<ServiceId> {
-        let (address, port, protocol) = (packet.dst, packet.dst_port, packet.protocol);
+        self.service_at(packet.dst, packet.dst_port, packet.protocol)
+    }
+
+    /// The live service that takes what is sent to this address and port.
+    #[inline(always)]
+    pub fn service_at(&self, address: Address, port: u16, protocol: Protocol) -> Option<ServiceId> {
         let is_for = |id: &ServiceId| {
             let key = self.services[id.0 as usize].key();
             key.address == address && key.protocol == protocol && key.ports.contains(port)

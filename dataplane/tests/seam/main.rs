@@ -10,6 +10,7 @@ mod craft;
 mod differential;
 mod facts;
 mod failure;
+mod fate;
 mod fragments;
 mod gauges;
 mod golden;
