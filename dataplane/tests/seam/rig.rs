@@ -317,6 +317,8 @@ pub fn counters(stats: &WorkerStats) -> BTreeMap<String, u64> {
         frames_sending: _,
         frames_total: _,
         kicks_refused: _,
+        busy_millis: _,
+        thread: _,
     } = stats;
     let mut counters: BTreeMap<String, u64> = [
         ("rx_frames", rx_frames),
