@@ -75,26 +75,33 @@ pub fn thread(pid: i32, name: &str) -> Pid {
     Pid::from_raw(number.expect("the kernel calls threads by their numbers"))
 }
 
-/// In the RX ring of the first AF_XDP socket that process `pid` has mapped, there seem to be more frames than there are: no
-/// kernel does that, and the worker that has the ring finds its own count wrong.
+/// Where process `pid` has the RX rings of its AF_XDP sockets.
 #[track_caller]
-pub fn spoil_ring(pid: i32) {
+pub fn rings(pid: i32) -> Vec<u64> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("the process runs");
-    // linux/if_xdp.h: XDP_PGOFF_RX_RING is 0; net/xdp/xsk_queue.h: the producer's count comes first.
-    let ring = maps.lines().find_map(|line| {
+    // linux/if_xdp.h: XDP_PGOFF_RX_RING is 0.
+    let ring = |line: &str| {
         let mut words = line.split_ascii_whitespace();
-        let (range, _, offset, _, _) =
-            (words.next()?, words.next()?, words.next()?, words.next()?, words.next()?);
-        let is_ring = words.next().is_some_and(|path| path.starts_with("socket:[")) && offset == "00000000";
+        let (range, offset, path) = (words.next()?, words.nth(1)?, words.nth(2)?);
+        let is_ring = path.starts_with("socket:[") && offset == "00000000";
         is_ring.then(|| u64::from_str_radix(range.split('-').next()?, 16).ok()).flatten()
-    });
-    let ring = ring.unwrap_or_else(|| panic!("no RX ring in\n{maps}"));
+    };
+    maps.lines().filter_map(ring).collect()
+}
+
+/// In this RX ring of process `pid` there seem to be more frames than there are: no kernel does that, and the worker that has
+/// the ring finds its own count wrong. False: the ring is gone. The kernel puts it right with the next frame that comes in, if
+/// the worker has not looked before.
+#[track_caller]
+pub fn spoil(pid: i32, ring: u64) -> bool {
     let memory = OpenOptions::new().read(true).write(true).open(format!("/proc/{pid}/mem"));
     let memory = memory.expect("root may write to the memory of every process");
+    // net/xdp/xsk_queue.h, `struct xdp_ring`: the producer's count comes first.
     let mut producer = [0; 4];
-    memory.read_exact_at(&mut producer, ring).expect("the ring can be read");
-    let more = u32::from_ne_bytes(producer).wrapping_add(TOO_MANY);
-    memory.write_all_at(&more.to_ne_bytes(), ring).expect("the ring can be written to");
+    memory.read_exact_at(&mut producer, ring).is_ok() && {
+        let more = u32::from_ne_bytes(producer).wrapping_add(TOO_MANY);
+        memory.write_all_at(&more.to_ne_bytes(), ring).is_ok()
+    }
 }
 
 /// Sends a signal to the thread called `name` of process `pid`.

@@ -44,6 +44,18 @@ fn worker(director: &Director, n: usize) -> Value {
     director.show("workers")["workers"][n].clone()
 }
 
+/// A worker of a director meets what cannot be, and panics.
+#[track_caller]
+fn kill_worker(director: &mut Director) {
+    let (pid, mark) = (director.pid(), director.log().mark());
+    let ring = harm::rings(pid)[0];
+    wait::until(SOON, "a worker to die", || {
+        harm::spoil(pid, ring);
+        let text = director.log().text();
+        text.lines().skip(mark).any(|line| line.contains("died: attempt to subtract")).then_some(())
+    });
+}
+
 /// Nothing of a director that has ended is there.
 #[track_caller]
 fn is_gone(host: &Host, objects: &Objects) {
@@ -130,7 +142,7 @@ fn another_worker_takes_the_place_of_one_that_panics_with_its_flows() {
     let downloads = Downloads::start(lab.client(0), (VIP, 80).into(), 20, &[]);
     let objects = Objects::of(director.pid());
 
-    harm::spoil_ring(director.pid());
+    kill_worker(&mut director);
     let line = director.process().wait_for_line("is in the place of the one that died", SOON);
     downloads.go_on();
     assert_eq!(downloads.broken(), Vec::<String>::new(), "{line}");
@@ -143,14 +155,16 @@ fn another_worker_takes_the_place_of_one_that_panics_with_its_flows() {
     }
     assert!(director.log().text().contains("died: attempt to subtract with overflow"), "{line}");
 
+    assert_eq!(harm::rings(director.pid()).len(), 2, "those of the dead worker are unmapped");
+
     // What happens again and again is no accident.
     for _ in 0..2 {
         let mark = director.log().mark();
-        harm::spoil_ring(director.pid());
+        kill_worker(&mut director);
         director.process().wait_for_line_from(mark, "is in the place of", SOON);
     }
     drop(downloads);
-    harm::spoil_ring(director.pid());
+    kill_worker(&mut director);
     let status = director.process().wait(SOON);
     assert_eq!(status.code(), Some(1), "{}", director.log().text());
     assert!(director.log().text().contains("too many have in the last minute"));
