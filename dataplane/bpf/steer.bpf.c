@@ -311,7 +311,7 @@ static __always_inline int is_of_service(struct xdp_md *ctx)
 	return service;
 }
 
-// The coarse clock (a tick late at most, a few ms) costs a tenth of the fine one, and the limit is a second.
+// The coarse clock is late by a tick at most, a few ms of a second, and much cheaper than the fine one. (Linux 5.11)
 static __always_inline int is_stalled(__u32 queue)
 {
 	struct beat *beat = bpf_map_lookup_elem(&beats, &queue);

@@ -14,7 +14,7 @@ use crate::watch::State;
 /// The kernel has released the sockets of a dead worker by then, also on a busy machine.
 const RELEASED: Duration = Duration::from_secs(3);
 /// How long a worker may tell of its panic.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 impl Supervisor {
     /// To be called every [`crate::watch::LOOK`].

@@ -2,7 +2,7 @@
 //! of the rest of the director. So the worker itself gives it; control may be dead, or stand still, or both may.
 //!
 //! *Invariants*: a cell has one writer, the worker of its queue; what is written there is a moment a second ahead
-//! ([`LIFE`]), so that the program needs to know of no limit, or one that has long passed ([`OVER`]), and never 0 again.
+//! ([`LIFE`]), so that the program needs to know of no limit, or one that has long passed (`OVER`), and never 0 again.
 //!
 //! The map is an array that user space maps (BPF_F_MMAPABLE; kernel/bpf/arraymap.c, `array_map_mmap`): a beat is a store.
 
