@@ -70,7 +70,14 @@ pub enum Error {
     /// The thread of VRRP ended.
     #[error("{0}")]
     Vrrp(String),
-    /// A worker thread ended.
-    #[error("a worker died: half a director is none. This is a bug in shunt; what it said is above")]
-    WorkerDied,
+    /// A worker does not work any more.
+    #[error(
+        "worker {worker} {why}. Half a director is none: it has given its addresses up and ends; start it again"
+    )]
+    Worker {
+        /// Its number.
+        worker: usize,
+        /// What is the matter with it.
+        why: String,
+    },
 }

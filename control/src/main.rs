@@ -73,6 +73,7 @@ fn run(options: Options, log: logging::Format) -> anyhow::Result<()> {
     let _log = logging::start(log).context(
         "the journal of systemd cannot be logged to (/run/systemd/journal/socket): choose --log human or --log json",
     )?;
+    shunt::panic::end_by_thread();
     let runtime = runtime()?;
     let done = runtime.block_on(supervisor::run(&options));
     // A look-up that hangs in the C library keeps a thread, and nobody waits for it.

@@ -9,12 +9,14 @@
 //! `director/flow.rs` is what a packet does to its flow, `director/relay.rs` where packets without ports go (later
 //! fragments, ICMP errors), `director/persistence.rs` how the flows of one client stay together,
 //! `director/allowance.rs` how often the director itself may speak, `director/risk.rs` what a lost table would cost,
-//! `director/shadow.rs` what would become of a frame, `director/fate.rs` of a flow under another state, without a trace.
+//! `director/shadow.rs` what would become of a frame, `director/fate.rs` of a flow under another state, without a trace,
+//! `director/recount.rs` what is counted anew after a panic.
 
 mod allowance;
 mod fate;
 mod flow;
 mod persistence;
+mod recount;
 mod relay;
 mod risk;
 pub mod shadow;

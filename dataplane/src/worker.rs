@@ -238,12 +238,29 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    /// Turns until `stop`; when idle calls `wait` with the longest time to sleep, in milliseconds.
-    pub fn run(mut self, clock: Clock, idle: Idle, stop: &AtomicBool, mut wait: impl FnMut(i32)) {
-        let mut empty_turns = 0;
+    /// Turns until `stop`; calls `beat` with the time once a millisecond at most, and when idle `wait` with the longest
+    /// time to sleep, in milliseconds.
+    pub fn run(
+        &mut self,
+        clock: Clock,
+        idle: Idle,
+        stop: &AtomicBool,
+        beat: impl Fn(u64),
+        mut wait: impl FnMut(i32),
+    ) {
+        let (mut empty_turns, mut beaten) = (1, clock.millis());
         // Relaxed: nothing else is read because of it.
         while !stop.load(Ordering::Relaxed) {
-            if self.turn(clock.millis()) > 0 {
+            let now = clock.millis();
+            if now != beaten {
+                // What goes on when a millisecond ends goes on for as much of the time as it is met so.
+                if empty_turns == 0 {
+                    self.stats.busy_millis.add(now - beaten);
+                }
+                beaten = now;
+                beat(now);
+            }
+            if self.turn(now) > 0 {
                 empty_turns = 0;
                 continue;
             }
@@ -256,6 +273,11 @@ impl<P: Port> Worker<P> {
                 std::hint::spin_loop();
             }
         }
+    }
+
+    /// What outlives its ports and their frames.
+    pub fn into_memory(self) -> (Director, Subscriber<ForwardingState>) {
+        (self.director, self.subscriber)
     }
 
     /// Its port number `n`.

@@ -17,6 +17,7 @@ pub mod failover;
 pub mod flood;
 pub mod fragment;
 pub mod frame;
+pub mod harm;
 pub mod host;
 pub mod icmp;
 pub mod inject;

@@ -154,6 +154,9 @@ const METRICS: &[Metric] = &[
     metric("shunt_worker_dropped_frames_total", "Frames that the worker dropped, by reason", WORKERS, Map("dropped", "reason"), OF_WORKER),
     metric("shunt_worker_checksums_completed_total", "Checksums completed for a sender that left them to hardware", WORKERS, C("checksums_completed"), OF_WORKER),
     metric("shunt_worker_kicks_refused_total", "Times the kernel refused to be told of a ring", WORKERS, C("kicks_refused"), OF_WORKER),
+    metric("shunt_worker_state", "How it does: 1 for that, 0 for the others", WORKERS, State("state", "state", &["up", "starved", "hung", "dead"]), OF_WORKER),
+    metric("shunt_worker_restarts_total", "Times another worker took the place of one that died", WORKERS, C("restarts"), OF_WORKER),
+    metric("shunt_worker_busy_seconds_total", "Time in which it dealt with frames, looking for them aside", WORKERS, C("busy_seconds"), OF_WORKER),
     metric("shunt_worker_turns_total", "Turns of its loop: one that takes none stands still", WORKERS, C("turns"), OF_WORKER),
     metric("shunt_worker_bursts_total", "Turns with a frame", WORKERS, C("bursts"), OF_WORKER),
     metric("shunt_worker_sleeps_total", "Times it slept because nothing came", WORKERS, C("sleeps"), OF_WORKER),
@@ -180,7 +183,7 @@ const METRICS: &[Metric] = &[
     metric("shunt_queue_tx_ring_empty_total", "Kernel, AF_XDP socket: times the TX ring had nothing to send", QUEUES, C("xdp.tx_ring_empty_descs"), OF_QUEUE),
     metric("shunt_queue_rx_invalid_descriptors_total", "Kernel, AF_XDP socket: descriptors of the fill ring that it refused", QUEUES, C("xdp.rx_invalid_descs"), OF_QUEUE),
     metric("shunt_queue_tx_invalid_descriptors_total", "Kernel, AF_XDP socket: descriptors of the TX ring that it refused", QUEUES, C("xdp.tx_invalid_descs"), OF_QUEUE),
-    metric("shunt_interface_frames_total", "What the XDP program did with frames: left to the kernel, given to a worker, dropped for want of one", INTERFACES, Counters("", "action", &["passed", "redirected", "no_socket"]), &[("interface", "interface")]),
+    metric("shunt_interface_frames_total", "What the XDP program did with frames: left to the kernel, given to a worker, dropped for want of one", INTERFACES, Counters("", "action", &["passed", "redirected", "no_socket", "worker_stalled"]), &[("interface", "interface")]),
     metric("shunt_dropped_frames_total", "Frames dropped, by reason, those that never reached a worker included", DROPS, C("frames"), &[("reason", "reason")]),
 
     metric("shunt_vrrp_state", "What the virtual router is: 1 for that, 0 for the others", ROUTERS, State("state", "state", &["INIT", "BACKUP", "MASTER", "FAULT"]), OF_ROUTER),

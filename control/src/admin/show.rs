@@ -15,6 +15,7 @@ use shunt_dataplane::plane::Dataplane;
 use shunt_dataplane::stats::WorkerStats;
 use shunt_dataplane::verdict::DropReason;
 use shunt_dataplane::xsk::lost::{LostCounts, Statistics};
+use shunt_dataplane::xsk::steering::SteerCounts;
 
 use crate::admin::protocol::What;
 use crate::admin::reloads::Reloads;
@@ -29,6 +30,7 @@ use crate::model::{
 };
 use crate::sync;
 use crate::vrrp::view::View;
+use crate::watch::Watch;
 
 /// Most flows in one answer: it is made on the control thread, which has other things to do.
 const MOST_FLOWS: usize = 100_000;
@@ -47,6 +49,8 @@ pub struct Facts<'a> {
     pub worst_lateness: Duration,
     /// Traffic as ipvsadm tells of it.
     pub ledger: &'a Ledger,
+    /// How workers do.
+    pub watch: &'a Watch,
     /// Virtual routers.
     pub vrrp: &'a View,
     /// What directors tell each other of flows, if they do.
@@ -442,8 +446,13 @@ impl Facts<'_> {
                     })
                     .collect();
                 let stats: &WorkerStats = &worker.stats;
+                let watched = self.watch.of(n);
                 json!({
                     "worker": n,
+                    "state": watched.map_or("up", |watched| watched.state.name()),
+                    "reason": watched.and_then(|watched| watched.state.reason()),
+                    "restarts": watched.map_or(0, |watched| watched.restarts),
+                    "busy_seconds": stats.busy_millis.value() as f64 / 1e3,
                     "core": worker.core,
                     "queues": queues,
                     "rx_frames": stats.rx_frames.value(),
@@ -498,6 +507,7 @@ impl Facts<'_> {
                     "passed": counts.passed,
                     "redirected": counts.redirected,
                     "no_socket": counts.no_socket,
+                    "worker_stalled": counts.worker_stalled,
                 }),
                 Err(error) => json!({ "interface": name, "error": error }),
             })
@@ -520,13 +530,21 @@ impl Facts<'_> {
             json!({ "reason": reason.name(), "frames": frames, "meaning": reason.meaning() })
         });
         // The reasons to drop a frame before it reaches a worker.
-        let no_socket: u64 =
-            self.plane.steer_counts().into_iter().flatten().map(|counts| counts.no_socket).sum();
+        let steered: Vec<SteerCounts> = self.plane.steer_counts().into_iter().flatten().collect();
         let queues = self.plane.workers().iter().flat_map(|worker| &worker.queues);
         let lost: Vec<LostCounts> = queues.filter_map(|queue| queue.lost.counts().ok()).collect();
         let row = |reason: &str, frames: u64, meaning: &str| json!({ "reason": reason, "frames": frames, "meaning": meaning });
         rows.chain([
-            row("no_socket", no_socket, "The XDP program found no worker on the queue the frame came in on."),
+            row(
+                "no_socket",
+                steered.iter().map(|counts| counts.no_socket).sum(),
+                "The XDP program found no worker on the queue the frame came in on.",
+            ),
+            row(
+                "worker_stalled",
+                steered.iter().map(|counts| counts.worker_stalled).sum(),
+                "The worker of the queue the frame came in on had shown no sign of life for a second.",
+            ),
             row(
                 "worker_slow",
                 lost.iter().map(|lost| lost.worker_slow).sum(),

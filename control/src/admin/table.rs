@@ -221,6 +221,7 @@ fn workers(view: &Value) -> String {
         ("To workers", &["redirected"]),
         ("To the kernel", &["passed"]),
         ("No socket", &["no_socket"]),
+        ("Worker stalled", &["worker_stalled"]),
     ];
     let queues: Vec<Value> = rows(&view["workers"])
         .iter()

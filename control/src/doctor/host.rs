@@ -15,8 +15,9 @@ use crate::{config, rights};
 
 /// CAP_IPC_LOCK: locked memory without limit.
 const IPC_LOCK: u32 = 14;
-/// An AF_XDP socket shares its memory with one per queue since this version (`XDP_SHARED_UMEM` over queues).
-const OLDEST_KERNEL: (u32, u32) = (5, 10);
+/// An AF_XDP socket shares its memory with one per queue since 5.10 (`XDP_SHARED_UMEM` over queues), and an XDP program may ask
+/// for the coarse time since this version (`bpf_ktime_get_coarse_ns`).
+const OLDEST_KERNEL: (u32, u32) = (5, 11);
 
 /// What was asked of the machine.
 #[derive(Debug, Clone)]

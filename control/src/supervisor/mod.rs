@@ -17,6 +17,7 @@ mod readiness;
 mod sync;
 mod traffic;
 mod vrrp;
+mod workers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,13 +61,14 @@ use crate::sync::FlowSyncer;
 use crate::systemd::Systemd;
 use crate::vrrp::thread::VrrpThread;
 use crate::vrrp::track::{self, Trackers};
+use crate::watch::{self, Watch};
 use apply::Applied;
 use readiness::Readiness;
-use vrrp::Pulse;
+use vrrp::Silence;
 
 /// How long `ready` waits for first checks and MAC addresses; then it is said with what there is.
 const READY_WITHIN: Duration = Duration::from_secs(3);
-/// Workers' retired states are freed, workers looked after, and what depends on the time alone is brought up to date
+/// Workers' retired states are freed, and what depends on the time alone is brought up to date
 /// this often.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
@@ -103,6 +105,8 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     let mut server = Server::bind(&options.socket)?;
     let (mut supervisor, mut events) = Supervisor::start(options.clone(), loaded).await?;
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+    let mut look = tokio::time::interval(watch::LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut talk = tokio::time::interval(crate::sync::TICK);
     talk.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ready_by = Some(Instant::now() + READY_WITHIN);
@@ -132,9 +136,6 @@ pub async fn run(options: &Options) -> Result<(), Error> {
             }
             _ = housekeeping.tick() => {
                 supervisor.plane.collect();
-                if !supervisor.plane.is_alive() {
-                    break Err(Error::WorkerDied);
-                }
                 supervisor.track();
                 supervisor.observe_traffic();
                 supervisor.roll_back_if_due().await;
@@ -142,6 +143,11 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                     break Err(error);
                 }
                 supervisor.tell_systemd();
+            }
+            _ = look.tick() => {
+                if let Err(error) = supervisor.look_after_workers() {
+                    break Err(error);
+                }
             }
             _ = talk.tick(), if supervisor.sync.is_some() => supervisor.tick_sync(),
             _ = terminate.recv() => break Ok("SIGTERM"),
@@ -185,7 +191,8 @@ struct Supervisor {
     trackers: Trackers<Event>,
     /// What the thread was last told of that.
     tracked: Option<track::Results>,
-    pulse: Pulse,
+    silence: Silence,
+    watch: Watch,
     sync: Option<FlowSyncer>,
     readiness: Readiness,
     guard: Option<Guard>,
@@ -248,7 +255,8 @@ impl Supervisor {
             vrrp,
             trackers,
             tracked: None,
-            pulse: Pulse::default(),
+            silence: Silence::default(),
+            watch: Watch::default(),
             sync: None,
             readiness: Readiness::new(Instant::now().into()),
             guard: None,
@@ -364,13 +372,14 @@ impl Supervisor {
         format!("{services}, {up} of {} up", config::counted(self.said.len(), "real server"))
     }
 
-    /// A worker that stands still is told by silence.
+    /// A worker that hangs is told by silence.
     fn tell_systemd(&mut self) {
-        match self.stalled() {
-            None => self.systemd.alive(),
-            Some(worker) => return self.systemd.status(format!("worker {worker} stands still")),
+        if !self.watch.is_broken() {
+            self.systemd.alive();
         }
-        if self.is_ready {
+        if let Some(fault) = self.watch.fault(Instant::now().into()) {
+            self.systemd.status(fault);
+        } else if self.is_ready {
             let standing = self.standing();
             self.systemd.status(standing);
         }

@@ -25,6 +25,8 @@ use super::{Cause, State};
 use crate::model::Vrrp;
 use crate::netlink::Error;
 
+/// The thread's name.
+pub const NAME: &str = "shunt-vrrp";
 /// Longest that a stop takes: a node that goes must not be held up by a kernel that does not answer.
 const STOP: Duration = Duration::from_secs(2);
 
@@ -154,7 +156,7 @@ impl VrrpThread {
             }
             let _ = end.send(());
         };
-        let thread = std::thread::Builder::new().name("shunt-vrrp".into()).spawn(run).map_err(failed)?;
+        let thread = std::thread::Builder::new().name(NAME.into()).spawn(run).map_err(failed)?;
         match begin.recv() {
             Ok(begun) => begun?,
             Err(_) => return Err(failed(std::io::Error::other("it ended"))),

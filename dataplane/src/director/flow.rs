@@ -464,7 +464,7 @@ pub(super) fn forget(worker: usize, state: &ForwardingState, key: &FlowKey, flow
 }
 
 #[inline(always)]
-fn gauge(worker: usize, real: &Real, state: FlowState) -> &Counter {
+pub(super) fn gauge(worker: usize, real: &Real, state: FlowState) -> &Counter {
     let counters = &real.counters()[worker];
     if state.is_template() {
         &counters.templates

@@ -179,6 +179,17 @@ impl FlowTable {
         FlowReader { ipv4: self.ipv4.reader(), ipv6: self.ipv6.reader(), secret: self.secret }
     }
 
+    /// Counts anew what is held, and tells `each` of each flow.
+    pub fn recount(&mut self, mut each: impl FnMut(&FlowKey, &Flow)) {
+        self.flows = 0;
+        self.held.fill(0);
+        for (key, flow) in self.reader().iter() {
+            self.flows += 1;
+            self.held[usize::from(key.service.0)] += 1;
+            each(&key, &flow);
+        }
+    }
+
     /// Flows remembered now.
     pub fn len(&self) -> usize {
         self.flows

@@ -60,20 +60,22 @@ impl Rig {
                 let stats = Arc::new(WorkerStats::default());
                 let flows = memory.flows.reader();
                 let director = Director::new(n, memory, rates, stats.clone());
-                let ports = (0..PORTS)
-                    .map(|id| AttachedPort {
-                        port: MemoryPort::new(SHARE),
-                        interface: PortId(id),
-                        complete_checksums: id == 1,
-                    })
-                    .collect();
-                // As many again as the ports keep: some frames are always free.
-                let pool = Pool::new(MemoryFrame::many(2 * SHARE * usize::from(PORTS)));
+                let (ports, pool) = equipment();
                 let worker = Worker::new(ports, pool, director, publisher.subscribe(), stats.clone());
                 Seat { worker, stats, flows }
             })
             .collect();
         Rig { publisher, seats, now: 0 }
+    }
+
+    /// Another worker takes the place of this one, with its memory and nothing else.
+    pub fn replace(&mut self, n: usize) {
+        let Seat { worker, stats, flows } = self.seats.remove(n);
+        let (mut director, mut subscriber) = worker.into_memory();
+        director.recount(subscriber.current());
+        let (ports, pool) = equipment();
+        let worker = Worker::new(ports, pool, director, subscriber, stats.clone());
+        self.seats.insert(n, Seat { worker, stats, flows });
     }
 
     /// The next state.
@@ -192,6 +194,17 @@ impl Rig {
             }
         }
     }
+}
+
+/// The ports of a worker, and their frames.
+fn equipment() -> (Vec<AttachedPort<MemoryPort>>, Pool<MemoryFrame>) {
+    let port = |id| AttachedPort {
+        port: MemoryPort::new(SHARE),
+        interface: PortId(id),
+        complete_checksums: id == 1,
+    };
+    // As many again as the ports keep: some frames are always free.
+    ((0..PORTS).map(port).collect(), Pool::new(MemoryFrame::many(2 * SHARE * usize::from(PORTS))))
 }
 
 /// One of a worker's ports.
@@ -317,6 +330,8 @@ pub fn counters(stats: &WorkerStats) -> BTreeMap<String, u64> {
         frames_sending: _,
         frames_total: _,
         kicks_refused: _,
+        busy_millis: _,
+        thread: _,
     } = stats;
     let mut counters: BTreeMap<String, u64> = [
         ("rx_frames", rx_frames),

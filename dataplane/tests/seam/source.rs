@@ -4,12 +4,13 @@
 use std::path::{Path, PathBuf};
 
 /// Files of the packet path, and the functions in them that run before or beside it.
-const HOT: [(&str, &[&str]); 44] = [
+const HOT: [(&str, &[&str]); 45] = [
     ("src/worker.rs", &["new"]),
     ("src/director.rs", &["new", "for_workers"]),
     ("src/director/allowance.rs", &["new"]),
     ("src/director/flow.rs", &[]),
     ("src/director/persistence.rs", &[]),
+    ("src/director/recount.rs", &[]),
     ("src/director/relay.rs", &[]),
     ("src/director/risk.rs", &[]),
     ("src/answer.rs", &[]),

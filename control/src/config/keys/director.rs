@@ -20,6 +20,8 @@ pub(super) const KEYS: &[Key] = &[
         .pattern("^[0-9A-Fa-f]{32}$").about("Key of the scheduling hash; the same on every director of a cluster."),
     key("director.idle", Kind::Text, "idle = \"adaptive\"", &["busy_poll"]).words(&["adaptive", "spin"])
         .about("What a worker does when no frame comes."),
+    key("director.worker_failure", Kind::Text, "worker_failure = \"exit\"", &["on_worker_failure", "worker_restart", "watchdog"])
+        .words(&["exit", "restart"]).about("What becomes of the director when a worker dies; one that hangs ends it in any case."),
     key("director.icmp_rate", Kind::Integer, "icmp_rate = 1000", &["icmp_ratelimit"]).range(0, 10_000_000)
         .about("ICMP errors a second that the director itself sends at most; 0: none."),
     key("director.reset_rate", Kind::Integer, "reset_rate = 10000", &["rst_rate"]).range(0, 10_000_000)

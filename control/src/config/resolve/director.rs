@@ -11,7 +11,7 @@ use crate::config::defaults;
 use crate::config::error::quote;
 use crate::config::file;
 use crate::config::location::Place;
-use crate::model::{Director, Idle};
+use crate::model::{Director, Idle, WorkerFailure};
 
 /// Longest name of an interface: the kernel's IFNAMSIZ less the NUL.
 pub(in crate::config) const LONGEST_NAME: usize = 15;
@@ -60,6 +60,13 @@ pub(super) fn resolve(report: &mut Report, typed: Option<&Spanned<file::Director
         }
         None => Some(Idle::default()),
     };
+    let worker_failure = match &typed.worker_failure {
+        Some(failure) => {
+            let known = [("exit", WorkerFailure::Exit), ("restart", WorkerFailure::Restart)];
+            value::word(report, failure, "director.worker_failure", "way to go on after a worker", &known)
+        }
+        None => Some(WorkerFailure::default()),
+    };
     let icmp_rate = rate(report, typed.icmp_rate.as_ref(), "director.icmp_rate", defaults::ICMP_RATE);
     let reset_rate = rate(report, typed.reset_rate.as_ref(), "director.reset_rate", defaults::RESET_RATE);
     let metrics = match &typed.metrics {
@@ -80,6 +87,7 @@ pub(super) fn resolve(report: &mut Report, typed: Option<&Spanned<file::Director
         frames_per_queue: frames_per_queue?,
         hash_key: hash_key?,
         idle: idle?,
+        worker_failure: worker_failure?,
         icmp_rate: icmp_rate?,
         reset_rate: reset_rate?,
         timeouts: timeouts?,

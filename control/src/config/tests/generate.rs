@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use crate::model::{
     Director, HashFlags, Hooks, Idle, Model, NoReal, OnFailure, Passive, Persistence, Ports, Protocol,
     Quorum, RealServer, Scheduler, ServiceKey, Sorry, Thresholds, Timeouts, VipCheck, VirtualService, Vlan,
+    WorkerFailure,
 };
 
 pub(crate) fn model() -> impl Strategy<Value = Model> {
@@ -55,6 +56,7 @@ fn director() -> impl Strategy<Value = Director> {
     let interfaces =
         prop_oneof![(Just(false), btree_set(name(), 1..4)), (Just(true), btree_set(name(), 0..4)),];
     let idle = prop_oneof![Just(Idle::Adaptive), Just(Idle::Spin)];
+    let idle = (idle, prop_oneof![Just(WorkerFailure::Exit), Just(WorkerFailure::Restart)]);
     let flows = (1..=1usize << 28, 1..=1usize << 28);
     let rates = (0..=10_000_000u32, 0..=10_000_000u32);
     let address =
@@ -67,7 +69,7 @@ fn director() -> impl Strategy<Value = Director> {
             cores,
             flows,
             rates,
-            (frames, hash_key, idle, timeouts, metrics),
+            (frames, hash_key, (idle, worker_failure), timeouts, metrics),
         )| Director {
             auto_interfaces,
             interfaces: interfaces.into_iter().collect(),
@@ -77,6 +79,7 @@ fn director() -> impl Strategy<Value = Director> {
             frames_per_queue: 1 << frames,
             hash_key,
             idle,
+            worker_failure,
             icmp_rate: rates.0,
             reset_rate: rates.1,
             timeouts,
