@@ -53,6 +53,11 @@ pub async fn foresee(loaded: &Loaded) -> Faults {
     foreseen.map(warning).collect()
 }
 
+/// Where the first program stands that a configuration names, if it names one.
+pub fn first(model: &Model) -> Option<Place> {
+    uses(model).into_iter().next().map(|found| found.place)
+}
+
 /// A program, where it is named first, and what it is for.
 struct Use {
     command: Command,

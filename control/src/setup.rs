@@ -11,6 +11,7 @@ use shunt_dataplane::xsk::program::XdpMode;
 use crate::config::{Faults, Loaded, Place};
 use crate::link::Link;
 use crate::model::{Idle, Model};
+use crate::{programs, rights};
 use crate::survey::Survey;
 
 /// The dataplane that a configuration asks for on this machine.
@@ -49,7 +50,11 @@ pub fn needs_restart(running: &Model, wanted: &Loaded) -> Faults {
         let message = format!("director.{key} cannot be changed while shunt runs");
         differs.then(|| wanted.locations.error(&Place::Director, message, "restart shunt to change it"))
     };
-    differing.into_iter().filter_map(fault).collect()
+    let program = programs::first(&wanted.model).filter(|_| !rights::may_run_programs()).map(|place| {
+        let message = "this is the first program to be run, and shunt has given up the rights to run programs as their users";
+        wanted.locations.error(&place, message.to_owned(), "restart shunt: it keeps them where a program is configured")
+    });
+    differing.into_iter().filter_map(fault).chain(program).collect()
 }
 
 /// Says how the frames come in; what is slower than it could be is a warning.

@@ -10,9 +10,11 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
 use crate::clock::{Clock, Tick};
+use crate::confine::confine;
 use crate::director::shadow::Shadow;
 use crate::director::{Director, Memory, Rates};
 use crate::flow::{Capacity, FlowReader, FlowTable, FragmentReader};
@@ -225,6 +227,7 @@ impl Dataplane {
         idle: Idle,
     ) -> Result<(), OpenError> {
         let (stop, wake, clock) = (self.stop.clone(), self.wake.as_raw_fd(), self.clock);
+        let (tell, confined) = sync_channel(1);
         let thread = std::thread::Builder::new().name(format!("worker-{n}")).spawn(move || {
             if let Some(id) = core {
                 core_affinity::set_for_current(core_affinity::CoreId { id });
@@ -234,13 +237,20 @@ impl Dataplane {
                 .chain([&wake])
                 .map(|&fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
                 .collect();
+            let done = confine();
+            let is_confined = done.is_ok();
+            let _ = tell.send(done);
+            if !is_confined {
+                return;
+            }
             worker.run(clock, idle, &stop, |timeout| {
                 // SAFETY: `poll` is an array of the length given.
                 unsafe { libc::poll(poll.as_mut_ptr(), poll.len() as libc::nfds_t, timeout) };
             });
         });
         self.threads.push(thread.map_err(OpenError::Thread)?);
-        Ok(())
+        let confined = confined.recv().unwrap_or_else(|_| Err(io::Error::other("it ended")));
+        confined.map_err(OpenError::Confine)
     }
 
     /// Makes `state` the forwarding state of every worker, and steers its services' frames to them. Frames of

@@ -49,6 +49,7 @@ use crate::news::{self, Standings};
 use crate::notify::{News, Notifier};
 use crate::programs;
 use crate::quorum::Quorums;
+use crate::rights;
 use crate::setup::{describe, setup};
 use crate::slow_start::SlowStart;
 use crate::survey::{Survey, SurveyError, survey};
@@ -91,7 +92,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     for warning in loaded.warnings.iter() {
         tracing::warn!("{warning}");
     }
-    crate::rights::require()?;
+    rights::require()?;
     let mut terminate = signals(SignalKind::terminate())?;
     let mut interrupt = signals(SignalKind::interrupt())?;
     let mut hangup = signals(SignalKind::hangup())?;
@@ -215,6 +216,8 @@ impl Supervisor {
         let vip_checks = VipChecks::new(sender.clone());
         let trackers = Trackers::new(sender.clone());
         let vrrp = VrrpThread::start(sender)?;
+        let kept = rights::settle(programs::first(&loaded.model).is_some()).map_err(Error::GiveUp)?;
+        tracing::info!("{kept}");
         let notifier = Notifier::start(&loaded.model);
         let mut supervisor = Supervisor {
             options,

@@ -24,6 +24,7 @@ use super::view::View;
 use super::{Cause, State};
 use crate::model::Vrrp;
 use crate::netlink::Error;
+use crate::rights;
 
 /// Longest that a stop takes: a node that goes must not be held up by a kernel that does not answer.
 const STOP: Duration = Duration::from_secs(2);
@@ -136,9 +137,10 @@ impl VrrpThread {
             let work = AssertUnwindSafe(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(async {
+                    first_in_line();
+                    rights::keep(rights::VRRP)?;
                     let driver = Driver::new(holder, shown, tell)?;
                     let _ = begun.send(Ok(()));
-                    first_in_line();
                     driver.run(inbox, reports).await
                 })
             });
