@@ -26,10 +26,12 @@ use caps::{CapSet, Capability, CapsHashSet};
 use crate::error::Error;
 
 /// Those without which there is no run, with what each is for.
-const NEEDED: [(Capability, &str); 3] = [
+const NEEDED: [(Capability, &str); 4] = [
     (Capability::CAP_NET_ADMIN, "CAP_NET_ADMIN (addresses, neighbours, attaching XDP)"),
     (Capability::CAP_NET_RAW, "CAP_NET_RAW (AF_XDP sockets)"),
     (Capability::CAP_BPF, "CAP_BPF (loading the XDP program)"),
+    // `sanitize_ptr_alu` in kernel/bpf/verifier.c: a frame is looked into at an offset that its headers say.
+    (Capability::CAP_PERFMON, "CAP_PERFMON (the same: the kernel verifies it as a trusted one)"),
 ];
 
 /// All that a start may use: the unit of systemd allows these and no others.
@@ -37,6 +39,7 @@ pub const START: &[Capability] = &[
     Capability::CAP_NET_ADMIN,
     Capability::CAP_NET_RAW,
     Capability::CAP_BPF,
+    Capability::CAP_PERFMON,
     // Frames lie in locked memory.
     Capability::CAP_IPC_LOCK,
     // VRRP runs before all that is not real-time.
@@ -53,6 +56,7 @@ const CONTROL: &[Capability] = &[
     Capability::CAP_NET_ADMIN,
     Capability::CAP_NET_RAW,
     Capability::CAP_BPF,
+    Capability::CAP_PERFMON,
     Capability::CAP_IPC_LOCK,
 ];
 /// The same, if programs of the operator's are run.
@@ -63,7 +67,12 @@ pub const VRRP: &[Capability] = &[Capability::CAP_NET_RAW];
 /// The one that holds the addresses: they, virtual MACs, and VRRP's raw sockets.
 pub const HOLDER: &[Capability] = &[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
 /// Threads for what may hang: files and names; and `shunt explain` loads its program there.
-pub const HELPER: &[Capability] = &[Capability::CAP_NET_ADMIN, Capability::CAP_BPF, Capability::CAP_IPC_LOCK];
+pub const HELPER: &[Capability] = &[
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_BPF,
+    Capability::CAP_PERFMON,
+    Capability::CAP_IPC_LOCK,
+];
 /// The guard takes addresses away.
 pub const GUARD: &[Capability] = &[Capability::CAP_NET_ADMIN];
 /// The log.
@@ -241,7 +250,7 @@ mod tests {
             keep(NOTHING).unwrap();
             (missing_here().len(), require().is_err())
         });
-        assert_eq!(missing, (3, true));
+        assert_eq!(missing, (NEEDED.len(), true));
         assert_eq!(missing_here().len(), 0, "the tests run as root");
     }
 
