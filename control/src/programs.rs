@@ -109,7 +109,7 @@ fn uses(model: &Model) -> Vec<Use> {
             add(command, Place::Vrrp { kind, name }, Purpose::News);
         }
     }
-    let pipes = model.notify.pipes.iter().chain(&model.vrrp.pipes);
+    let pipes = model.notify.pipes.iter().chain(&model.notify.service_pipes).chain(&model.vrrp.pipes);
     for command in pipes.filter_map(|pipe| pipe.reader.as_ref()) {
         add(command, Place::Director, Purpose::News);
     }

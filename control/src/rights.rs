@@ -67,12 +67,8 @@ pub const VRRP: &[Capability] = &[Capability::CAP_NET_RAW];
 /// The one that holds the addresses: they, virtual MACs, and VRRP's raw sockets.
 pub const HOLDER: &[Capability] = &[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
 /// Threads for what may hang: files and names; and `shunt explain` loads its program there.
-pub const HELPER: &[Capability] = &[
-    Capability::CAP_NET_ADMIN,
-    Capability::CAP_BPF,
-    Capability::CAP_PERFMON,
-    Capability::CAP_IPC_LOCK,
-];
+pub const HELPER: &[Capability] =
+    &[Capability::CAP_NET_ADMIN, Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_IPC_LOCK];
 /// The guard takes addresses away.
 pub const GUARD: &[Capability] = &[Capability::CAP_NET_ADMIN];
 /// The log.

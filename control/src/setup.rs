@@ -11,8 +11,8 @@ use shunt_dataplane::xsk::program::XdpMode;
 use crate::config::{Faults, Loaded, Place};
 use crate::link::Link;
 use crate::model::{Idle, Model};
-use crate::{programs, rights};
 use crate::survey::Survey;
+use crate::{programs, rights};
 
 /// The dataplane that a configuration asks for on this machine.
 pub fn setup(model: &Model, survey: &Survey) -> Setup {
@@ -45,6 +45,7 @@ pub fn needs_restart(running: &Model, wanted: &Loaded) -> Faults {
         ("idle", old.idle != new.idle),
         ("icmp_rate", old.icmp_rate != new.icmp_rate),
         ("reset_rate", old.reset_rate != new.reset_rate),
+        ("socket_group", old.socket_group != new.socket_group),
     ];
     let fault = |(key, differs): (&str, bool)| {
         let message = format!("director.{key} cannot be changed while shunt runs");

@@ -138,7 +138,12 @@ fn every_thread_and_the_guard_have_what_they_need_and_nothing_more() {
     }
     let guard = wait::until(SOON, "the guard", || process(&lab, "guard"));
     assert_eq!(Rights::read(&guard), Rights::kept(NET_ADMIN), "the guard");
-    assert!(director.log().text().contains("rights: the control thread keeps NET_ADMIN NET_RAW BPF PERFMON IPC_LOCK;"));
+    assert!(
+        director
+            .log()
+            .text()
+            .contains("rights: the control thread keeps NET_ADMIN NET_RAW BPF PERFMON IPC_LOCK;")
+    );
 }
 
 #[test]
@@ -151,7 +156,8 @@ fn a_script_has_no_right_that_shunt_has_given_up_and_cannot_get_one() {
         said = said.display()
     );
     let tell = script(&lab, &body);
-    let text = format!("global_defs {{\nscript_user root\n}}\n{}", router(&format!("notify {}", tell.display())));
+    let text =
+        format!("global_defs {{\nscript_user root\n}}\n{}", router(&format!("notify {}", tell.display())));
     let mut director = Director::start(&lab, 0, &text);
     let text = wait::until(SOON, "the script", || Some(read(&said)).filter(|text| text.ends_with("end")));
     for done in ["mounted", "unshared", "chowned"] {
@@ -174,7 +180,8 @@ fn scripts_gain_all_rights_again_if_the_operator_says_so_and_shunt_itself_does_n
     let tell = script(&lab, &body);
     let config = lab.file("keepalived.conf");
     let notify = format!("notify {}", tell.display());
-    fs::write(&config, format!("global_defs {{\nscript_user root\n}}\n{}", router(&notify))).expect("there is room");
+    fs::write(&config, format!("global_defs {{\nscript_user root\n}}\n{}", router(&notify)))
+        .expect("there is room");
     let socket = lab.file("shunt.sock");
     let mut command = director::command(lab.director(0), &socket);
     command.args(["run", "--scripts-gain-rights", "--config"]).arg(&config);
@@ -193,10 +200,8 @@ fn the_first_script_needs_a_restart_that_keeps_the_rights_for_it() {
     let lab = Lab::builder().build();
     let mut director = Director::start(&lab, 0, &router(""));
     let tell = script(&lab, "true");
-    let with = format!(
-        "global_defs {{\nscript_user root\n}}\n{}",
-        router(&format!("notify {}", tell.display()))
-    );
+    let with =
+        format!("global_defs {{\nscript_user root\n}}\n{}", router(&format!("notify {}", tell.display())));
     director.reload(&with).expect_err("the rights for it are gone");
     let why = director.ask(&["reload"]).expect_err("they are gone still");
     assert!(why.contains("restart shunt: it keeps them where a program is configured"), "{why}");

@@ -1,25 +1,33 @@
 //! The daemon's end of the admin socket. Connections are served by tasks of their own; each request is handed to the
 //! supervisor as a [`Call`], so that a slow or silent client delays nobody.
 //!
-//! *Invariants*: the socket has mode 0600 from the moment it exists; a stale one (nobody listens) is replaced, a live
-//! one or a file of another kind is an error; it is removed when the server is dropped.
+//! *Invariants*
+//! - the socket has mode 0600, or 0660 and the readers' group, from the moment it exists; a stale one (nobody listens) is
+//!   replaced, a live one or a file of another kind is an error; it is removed when the server is dropped;
+//! - nobody's request is handed on who may not ask it (`access`);
+//! - readers take half of the places at most: they cannot keep root out.
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use nix::unistd::Gid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::admin::access::{self, Access, Peer};
 use crate::admin::protocol::{Answer, Envelope, MAX_REQUEST, Request, VERSION};
 use crate::error::Error;
 
 /// Clients served at once; more wait to be accepted.
 const CLIENTS: usize = 64;
+/// Of these, readers.
+const READERS: usize = 32;
 /// A client that says nothing, or takes nothing, for this long is shown the door.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -51,11 +59,11 @@ impl Call {
 }
 
 impl Server {
-    /// Makes the socket, and its folder if that is missing.
+    /// Makes the socket, and its folder if that is missing. `readers`: whose members may use it to read.
     ///
     /// # Errors
     /// Another daemon answers there, the path is something else than a socket, or it cannot be made.
-    pub fn bind(path: &Path) -> Result<Self, Error> {
+    pub fn bind(path: &Path, readers: Option<Gid>) -> Result<Self, Error> {
         let fail = |error| Error::Socket { path: path.to_owned(), error };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             // The last folder only: /run/shunt is missing after a boot, more than that is a slip of the pen.
@@ -65,10 +73,10 @@ impl Server {
             }
         }
         clear(path)?;
-        let listener = listen(path).map_err(fail)?;
+        let listener = listen(path, readers).map_err(fail)?;
         let made = std::fs::metadata(path).map_err(fail)?;
         let (sender, calls) = mpsc::channel(CLIENTS);
-        let task = tokio::spawn(accept(listener, sender));
+        let task = tokio::spawn(accept(listener, readers, sender));
         Ok(Server { path: path.to_owned(), identity: (made.dev(), made.ino()), calls, task })
     }
 
@@ -109,27 +117,42 @@ fn clear(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn listen(path: &Path) -> io::Result<UnixListener> {
-    // The mode comes from the umask, so that there is no moment in which others could connect.
-    let umask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+fn listen(path: &Path, readers: Option<Gid>) -> io::Result<UnixListener> {
+    let mode = if readers.is_some() { 0o660 } else { 0o600 };
+    // The mode comes from the umask and the group from the thread, so that there is no moment in which others could connect.
+    let umask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o777 & !mode));
+    let group = readers.map(nix::unistd::setfsgid);
     let listener = UnixListener::bind(path);
+    group.map(nix::unistd::setfsgid);
     nix::sys::stat::umask(umask);
-    debug_assert!(
-        listener.is_err() || std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o777 == 0o600)
-    );
-    listener
+    let listener = listener?;
+    let made = std::fs::metadata(path)?;
+    debug_assert_eq!(made.permissions().mode() & 0o777, mode);
+    // An ordinary user may only give it to a group of his own, and only so.
+    let wanted = readers.map(Gid::as_raw).filter(|group| made.gid() != *group);
+    if let Some(group) = wanted {
+        std::os::unix::fs::chown(path, None, Some(group)).map_err(|error| {
+            let _ = std::fs::remove_file(path);
+            io::Error::new(
+                error.kind(),
+                format!("it cannot be given to group {group} (socket_group): {error}"),
+            )
+        })?;
+    }
+    Ok(listener)
 }
 
-async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CLIENTS));
+async fn accept(listener: UnixListener, readers: Option<Gid>, calls: mpsc::Sender<Call>) {
+    let places = Arc::new(Semaphore::new(CLIENTS));
+    let of_readers = Arc::new(Semaphore::new(READERS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let calls = calls.clone();
+                let (calls, of_readers) = (calls.clone(), of_readers.clone());
                 tokio::spawn(async move {
                     // A client that breaks off is its own business.
-                    let _ = serve(stream, calls).await;
+                    let _ = serve(stream, readers, &of_readers, calls).await;
                     drop(place);
                 });
             }
@@ -142,7 +165,18 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
     }
 }
 
-async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> {
+async fn serve(
+    stream: UnixStream,
+    readers: Option<Gid>,
+    of_readers: &Semaphore,
+    calls: mpsc::Sender<Call>,
+) -> io::Result<()> {
+    let peer = Peer::of(&stream)?;
+    let _place = match peer.access(readers) {
+        Some(Access::Full) => None,
+        // It comes again; who may do nothing has no more right to a place than who may read.
+        Some(Access::Read) | None => Some(of_readers.try_acquire().map_err(io::Error::other)?),
+    };
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -153,13 +187,18 @@ async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> 
             return Ok(());
         }
         let (answer, last) = match parse(&line) {
-            Ok(request) => {
-                let (reply, answer) = oneshot::channel();
-                if calls.send(Call { request, reply }).await.is_err() {
-                    return Ok(());
+            Ok(request) => match peer.ask(&request, readers) {
+                Ok(access) => {
+                    let (reply, answer) = oneshot::channel();
+                    if calls.send(Call { request: request.clone(), reply }).await.is_err() {
+                        return Ok(());
+                    }
+                    let answer = answer.await;
+                    let answer = answer.unwrap_or_else(|_| Answer::error("the director is stopping".into()));
+                    (access::veiled(answer, &request, access), false)
                 }
-                (answer.await.unwrap_or_else(|_| Answer::error("the director is stopping".into())), false)
-            }
+                Err(refusal) => (refusal, false),
+            },
             // Whatever follows garbage is garbage.
             Err(why) => (Answer::error(why), true),
         };
@@ -205,13 +244,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shunt.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let server = Server::bind(&path).unwrap();
+        let server = Server::bind(&path, None).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(matches!(Server::bind(&path), Err(Error::SocketAnswers(_))));
+        assert!(matches!(Server::bind(&path, None), Err(Error::SocketAnswers(_))));
         drop(server);
         assert!(!path.exists());
         std::fs::write(&path, "precious").unwrap();
-        assert!(matches!(Server::bind(&path), Err(Error::SocketNotASocket(_))));
+        assert!(matches!(Server::bind(&path, None), Err(Error::SocketNotASocket(_))));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[tokio::test]
+    async fn the_group_of_the_readers_has_the_socket_and_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shunt.sock");
+        let _server = Server::bind(&path, Some(Gid::from_raw(4242))).unwrap();
+        let made = std::fs::metadata(&path).unwrap();
+        assert_eq!((made.permissions().mode() & 0o777, made.uid(), made.gid()), (0o660, 0, 4242));
+        let file = folder.path().join("later");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().gid(), 0, "the thread has its group again");
     }
 }

@@ -27,6 +27,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::address::{self, Vip, VipOwner};
+use crate::admin::access;
 use crate::admin::http::Web;
 use crate::admin::protocol::{Answer, Request};
 use crate::admin::reloads::Reloads;
@@ -96,7 +97,8 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     let mut terminate = signals(SignalKind::terminate())?;
     let mut interrupt = signals(SignalKind::interrupt())?;
     let mut hangup = signals(SignalKind::hangup())?;
-    let mut server = Server::bind(&options.socket)?;
+    let readers = access::readers(&loaded).map_err(Error::Config)?;
+    let mut server = Server::bind(&options.socket, readers)?;
     let (mut supervisor, mut events) = Supervisor::start(options.clone(), loaded).await?;
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     let mut talk = tokio::time::interval(crate::sync::TICK);
