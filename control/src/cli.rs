@@ -40,6 +40,10 @@ pub enum Command {
         /// Who reads the log [env: SHUNT_LOG names what is logged, `info` unless set]
         #[arg(long, value_enum, default_value_t)]
         log: logging::Format,
+        /// Let scripts become more than their user (sudo, setuid programs) and, as root, all that root is; without this they
+        /// have no right that shunt itself has not kept
+        #[arg(long)]
+        scripts_gain_rights: bool,
     },
     /// Validate a configuration: every fault as FILE:LINE:COLUMN: message
     Check {

@@ -20,6 +20,12 @@ pub enum Error {
         "shunt run needs rights that this process does not have: {0}. Run it as root, or give it these capabilities"
     )]
     Rights(String),
+    /// What is not needed stays.
+    #[error(
+        "rights cannot be given up: {0}. Boot a kernel with CONFIG_SECCOMP_FILTER=y; in a container, allow capset(2) and \
+         seccomp(2)"
+    )]
+    GiveUp(io::Error),
     /// The interfaces could not be taken over.
     #[error("{0}")]
     Dataplane(#[from] OpenError),

@@ -18,8 +18,11 @@ use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use caps::Capability;
+
 use crate::address;
 use crate::netlink::{Error, Netlink};
+use crate::rights;
 
 /// The word that makes a shunt a guard.
 pub const WORD: &str = "guard";
@@ -55,7 +58,9 @@ impl Guard {
         };
         // SAFETY: between fork and exec only system calls are made, on values prepared before; nothing is allocated.
         unsafe { command.pre_exec(inherit) };
+        let lent = rights::lend(Capability::CAP_NET_ADMIN);
         let mut child = command.spawn()?;
+        drop(lent);
         let orders = child.stdin.take();
         Ok(Guard { child, orders, told: None })
     }

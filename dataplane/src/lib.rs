@@ -3,6 +3,7 @@
 // The module order of the README, top down: a module uses only what stands below its own group.
 pub mod plane;
 
+pub mod confine;
 pub mod worker;
 
 pub mod director;

@@ -234,7 +234,6 @@ impl Dataplane {
         }
         view.queues = queues;
         WorkerThread::start(n, worker, sockets, beat, view.core, self.orders.clone())
-            .map_err(OpenError::Thread)
     }
 
     /// The workers that have died since this was asked last, and their last words.

@@ -21,7 +21,10 @@ pub fn ask(socket: &Path, request: Request) -> Result<Answer, String> {
             "no shunt runs at {shown}: start one with `shunt run --config FILE`, or name its socket with --socket PATH \
              or SHUNT_SOCKET"
         ),
-        ErrorKind::PermissionDenied => format!("{shown}: permission denied: run this as the user of the daemon"),
+        ErrorKind::PermissionDenied => format!(
+            "{shown}: permission denied: run this as root, as the user of the daemon, or, to read only, as a member of the \
+             group that `socket_group` of [director] names"
+        ),
         _ => format!("{shown}: {error}"),
     })?;
     let text = serde_json::to_string(&Envelope { version: VERSION, request })

@@ -53,6 +53,7 @@ pub(super) struct Director {
     pub icmp_rate: Typed<i64>,
     pub reset_rate: Typed<i64>,
     pub metrics: Typed<String>,
+    pub socket_group: Typed<String>,
     pub timeouts: Typed<Timeouts>,
 }
 

@@ -70,6 +70,9 @@ fn director(page: &mut Page, director: &Director) {
     if let Some(metrics) = director.metrics {
         page.set("metrics", string(&metrics.to_string()));
     }
+    if let Some(group) = &director.socket_group {
+        page.set("socket_group", string(group));
+    }
     timeouts(page, "[director.timeouts]", &director.timeouts, &defaults::TIMEOUTS);
 }
 

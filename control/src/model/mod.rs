@@ -87,6 +87,8 @@ pub struct Director {
     pub timeouts: Timeouts,
     /// Where metrics are served over HTTP: one address of the machine, and a port that is not 0. None: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Whose members may use the control socket to read: the name of a group or its number. None: nobody's.
+    pub socket_group: Option<String>,
 }
 
 /// What becomes of the director when a worker dies. One that hangs ends it in any case: nothing else takes its sockets.

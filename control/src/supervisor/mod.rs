@@ -32,6 +32,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::address::{self, Vip, VipOwner};
+use crate::admin::access;
 use crate::admin::http::Web;
 use crate::admin::protocol::{Answer, Request};
 use crate::admin::reloads::Reloads;
@@ -54,6 +55,7 @@ use crate::news::{self, Standings};
 use crate::notify::{News, Notifier};
 use crate::programs;
 use crate::quorum::Quorums;
+use crate::rights;
 use crate::setup::{describe, setup};
 use crate::slow_start::SlowStart;
 use crate::survey::{Survey, SurveyError, survey};
@@ -98,11 +100,12 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     for warning in loaded.warnings.iter() {
         tracing::warn!("{warning}");
     }
-    crate::rights::require()?;
+    rights::require()?;
     let mut terminate = signals(SignalKind::terminate())?;
     let mut interrupt = signals(SignalKind::interrupt())?;
     let mut hangup = signals(SignalKind::hangup())?;
-    let mut server = Server::bind(&options.socket)?;
+    let readers = access::readers(&loaded).map_err(Error::Config)?;
+    let mut server = Server::bind(&options.socket, readers)?;
     let (mut supervisor, mut events) = Supervisor::start(options.clone(), loaded).await?;
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     let mut look = tokio::time::interval(watch::LOOK);
@@ -232,6 +235,8 @@ impl Supervisor {
         let vip_checks = VipChecks::new(sender.clone());
         let trackers = Trackers::new(sender.clone());
         let vrrp = VrrpThread::start(sender)?;
+        let kept = rights::settle(programs::first(&loaded.model).is_some()).map_err(Error::GiveUp)?;
+        tracing::info!("{kept}");
         let notifier = Notifier::start(&loaded.model);
         let mut supervisor = Supervisor {
             options,

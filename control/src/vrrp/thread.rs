@@ -24,6 +24,7 @@ use super::view::View;
 use super::{Cause, State};
 use crate::model::Vrrp;
 use crate::netlink::Error;
+use crate::rights;
 
 /// The thread's name.
 pub const NAME: &str = "shunt-vrrp";
@@ -138,9 +139,10 @@ impl VrrpThread {
             let work = AssertUnwindSafe(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(async {
+                    first_in_line();
+                    rights::keep(rights::VRRP)?;
                     let driver = Driver::new(holder, shown, tell)?;
                     let _ = begun.send(Ok(()));
-                    first_in_line();
                     driver.run(inbox, reports).await
                 })
             });

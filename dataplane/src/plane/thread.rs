@@ -8,17 +8,20 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use crate::clock::Clock;
+use crate::confine::confine;
 use crate::director::Director;
 use crate::forwarding::ForwardingState;
 use crate::port::Port;
 use crate::publish::Subscriber;
 use crate::worker::{Idle, Worker};
 use crate::xsk::beat::Beat;
+use crate::xsk::program::OpenError;
 
 /// What the names of workers' threads begin with; the number follows.
 pub const NAME: &str = "worker-";
@@ -47,7 +50,7 @@ impl WorkerThread {
     /// Starts worker number `n`, which sleeps until one of `sockets` is readable.
     ///
     /// # Errors
-    /// The kernel starts no thread: the worker is gone.
+    /// The kernel starts no thread, or does not take its rights from it: the worker is gone.
     pub(super) fn start<P>(
         n: usize,
         mut worker: Worker<P>,
@@ -55,23 +58,35 @@ impl WorkerThread {
         beat: Beat,
         core: Option<usize>,
         orders: Orders,
-    ) -> io::Result<WorkerThread>
+    ) -> Result<WorkerThread, OpenError>
     where
         P: Port + Send + 'static,
         P::Frame: Send,
     {
+        let (tell, confined) = sync_channel(1);
         let run = move || {
             // SAFETY: takes nothing, and cannot fail.
             worker.stats().thread.set(unsafe { libc::gettid() } as u64);
             if let Some(id) = core {
                 core_affinity::set_for_current(core_affinity::CoreId { id });
             }
+            let is_confined = confine();
+            let may_run = is_confined.is_ok();
+            // Whoever starts it waits for that.
+            let _ = tell.send(is_confined);
+            if !may_run {
+                return Left { memory: worker.into_memory(), panic: None };
+            }
             // What a panic leaves half done is thrown away with the ports; what stays is memory that has no half-written
             // entries, and is counted anew before it is used again.
             let panic = catch_unwind(AssertUnwindSafe(|| turn(&mut worker, &sockets, beat, &orders)));
             Left { memory: worker.into_memory(), panic: panic.err().map(|panic| words(&*panic)) }
         };
-        thread::Builder::new().name(format!("{NAME}{n}")).spawn(run).map(WorkerThread)
+        let thread =
+            thread::Builder::new().name(format!("{NAME}{n}")).spawn(run).map_err(OpenError::Thread)?;
+        let confined = confined.recv().unwrap_or_else(|_| Err(io::Error::other("it ended")));
+        confined.map_err(OpenError::Confine)?;
+        Ok(WorkerThread(thread))
     }
 
     /// Whether it runs no more.

@@ -73,6 +73,10 @@ pub enum OpenError {
     NoQueue { interface: String },
     #[error("a worker thread could not be started: {0}")]
     Thread(std::io::Error),
+    #[error(
+        "a worker's rights cannot be given up: {0}. Boot a kernel with CONFIG_SECCOMP_FILTER=y; in a container, allow seccomp(2)"
+    )]
+    Confine(std::io::Error),
 }
 
 impl OpenError {

@@ -28,6 +28,8 @@ pub(super) const KEYS: &[Key] = &[
         .about("TCP resets a second that the director itself sends at most; 0: none."),
     key("director.metrics", Kind::Text, "metrics = \"127.0.0.1:9877\"", &["prometheus", "metrics_address", "exporter"])
         .about("Address and port at which metrics are served over HTTP, for Prometheus; not served unless given."),
+    key("director.socket_group", Kind::Text, "socket_group = \"shunt\"", &["group", "readers", "socket_mode", "admin_group"])
+        .about("Group whose members may read by the control socket, by name or number; nobody's unless given."),
     key("director.timeouts", Kind::Table, "[director.timeouts]", &["timeout"])
         .about("How long silent flows are remembered, unless a service says otherwise."),
     duration("director.timeouts.syn", "syn = \"60s\"", &["syn_recv", "syn_received", "handshake"])

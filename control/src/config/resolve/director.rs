@@ -76,6 +76,13 @@ pub(super) fn resolve(report: &mut Report, typed: Option<&Spanned<file::Director
         }
         None => Some(None),
     };
+    let socket_group = match &typed.socket_group {
+        Some(typed) => {
+            report.locate(Place::SocketGroup, typed.span());
+            value::token(report, typed, "director.socket_group", "name of a group").map(Some)
+        }
+        None => Some(None),
+    };
     let timeouts =
         timeouts::resolve(report, typed.timeouts.as_ref(), &timeouts::DIRECTOR, Some(defaults::TIMEOUTS));
     Some(Director {
@@ -92,6 +99,7 @@ pub(super) fn resolve(report: &mut Report, typed: Option<&Spanned<file::Director
         reset_rate: reset_rate?,
         timeouts: timeouts?,
         metrics: metrics?,
+        socket_group: socket_group?,
     })
 }
 

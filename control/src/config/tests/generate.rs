@@ -62,14 +62,15 @@ fn director() -> impl Strategy<Value = Director> {
     let address =
         any::<std::net::IpAddr>().prop_filter("no host's", |ip| !ip.is_unspecified() && !ip.is_multicast());
     let metrics = proptest::option::of((address, 1..=u16::MAX).prop_map(std::net::SocketAddr::from));
-    let rest = (8..=16u32, any::<[u64; 2]>(), idle, timeouts(), metrics);
+    let group = proptest::option::of("[a-z0-9\"_-]{1,12}");
+    let rest = (8..=16u32, any::<[u64; 2]>(), idle, timeouts(), (metrics, group));
     (interfaces, btree_set(0..8192usize, 0..4), flows, rates, rest).prop_map(
         |(
             (auto_interfaces, interfaces),
             cores,
             flows,
             rates,
-            (frames, hash_key, (idle, worker_failure), timeouts, metrics),
+            (frames, hash_key, (idle, worker_failure), timeouts, (metrics, socket_group)),
         )| Director {
             auto_interfaces,
             interfaces: interfaces.into_iter().collect(),
@@ -84,6 +85,7 @@ fn director() -> impl Strategy<Value = Director> {
             reset_rate: rates.1,
             timeouts,
             metrics,
+            socket_group,
         },
     )
 }

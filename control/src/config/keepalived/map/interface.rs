@@ -45,5 +45,6 @@ pub(super) fn director(report: &mut Report, globals: &Globals, instances: &[Inst
         reset_rate: defaults::RESET_RATE,
         timeouts: globals.timeouts,
         metrics: None,
+        socket_group: None,
     }
 }

@@ -312,6 +312,7 @@ fn model(mut services: Vec<VirtualService>) -> Model {
         reset_rate: defaults::RESET_RATE,
         timeouts: defaults::TIMEOUTS,
         metrics: None,
+        socket_group: None,
     };
     Model {
         director,
