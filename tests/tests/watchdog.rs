@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use shunt_dataplane::xsk::beat::LIFE;
 use shunt_tests::address::VIP;
 use shunt_tests::bpf::Objects;
 use shunt_tests::config::{self, QUICK_CHECK};
@@ -126,6 +127,28 @@ fn a_director_that_stands_still_forwards_nothing_stale_and_goes_on_when_it_can()
     let log = first.log().text();
     assert!(!log.contains("hangs") && !log.contains("no turn"), "{log}");
     assert_eq!(worker(&first, 0)["state"], "up");
+}
+
+#[test]
+fn control_that_stands_still_costs_no_frame_and_blames_no_worker_for_it() {
+    let lab = Lab::builder().build();
+    let _servers = WebServer::on_all(&lab);
+    let service = Service::tcp(80).checked(QUICK_CHECK).all(&lab);
+    let director = Director::start(&lab, 0, &config::file(&lab, &[service]));
+    let mut requests = Requests::start(lab.client(0), (VIP, 80).into(), 50);
+    until_answered(&requests);
+    let (frozen, since) = (Frozen::new(director.pid(), "shunt"), Instant::now());
+    // Longer than anybody without a sign of life is believed in.
+    let later = since + 2 * LIFE;
+    wait::until(SOON, "an answer after that", || requests.is_answered_since(later).then_some(()));
+    drop(frozen);
+    let tally = Tally::of(&director);
+    assert_eq!(tally.dropped("worker_stalled"), 0, "{tally:#?}");
+    requests.stop();
+    assert_eq!(requests.seen(since, Instant::now()).failed, Vec::<String>::new());
+    let log = director.log().text();
+    assert!(!log.contains("hangs") && !log.contains("no turn"), "{log}");
+    assert_eq!(worker(&director, 0)["state"], "up");
 }
 
 #[test]
