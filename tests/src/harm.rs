@@ -90,7 +90,7 @@ pub fn rings(pid: i32) -> Vec<u64> {
 }
 
 /// In this RX ring of process `pid` there seem to be more frames than there are: no kernel does that, and the worker that has
-/// the ring finds its own count wrong. False: the ring is gone. The kernel puts it right with the next frame that comes in, if
+/// the ring, if built with overflow checks as for tests, finds its own count wrong. False: the ring is gone. The kernel puts it right with the next frame that comes in, if
 /// the worker has not looked before.
 #[track_caller]
 pub fn spoil(pid: i32, ring: u64) -> bool {

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use shunt_dataplane::xsk::beat::LIFE;
 use shunt_tests::address::VIP;
 use shunt_tests::bpf::Objects;
 use shunt_tests::config::{self, QUICK_CHECK};
 use shunt_tests::harm::{self, Frozen};
 use shunt_tests::peer::holds;
-use shunt_tests::wire::Wire;
 use shunt_tests::{
     Director, Downloads, Host, Lab, Requests, Service, Tally, WebServer, expect, snapshot, wait,
 };
@@ -73,7 +73,6 @@ fn a_worker_that_hangs_is_noticed_within_a_second_and_the_other_director_takes_o
     let second = Director::start(&lab, 1, &file(&lab, 1));
     let requests = Requests::start(lab.client(0), (VIP, 80).into(), 50);
     until_answered(&requests);
-    let wire = Wire::tap(&lab);
     let objects = Objects::of(first.pid());
 
     let hung = Instant::now();
@@ -91,9 +90,8 @@ fn a_worker_that_hangs_is_noticed_within_a_second_and_the_other_director_takes_o
     until_holds(lab.director(1), true);
     until_answered(&requests);
     // It was told to take over, and waited for nothing.
-    let tapped = wire.stop();
-    let last = tapped.of(lab.director(0)).next_back();
-    assert_eq!(last.map(|heard| heard.advert.priority), Some(0), "{}", tapped.story());
+    let counters = second.show("vrrp")["routers"][0]["counters"].clone();
+    assert_eq!(counters["priority_zero_received"], 1, "{counters:#}");
     is_gone(lab.director(0), &objects);
     assert_eq!(snapshot::of(lab.director(0)), before);
     assert!(!first.socket().exists() && first.log().text().contains("worker 1 has taken no turn"));
@@ -126,6 +124,28 @@ fn a_director_that_stands_still_forwards_nothing_stale_and_goes_on_when_it_can()
     let log = first.log().text();
     assert!(!log.contains("hangs") && !log.contains("no turn"), "{log}");
     assert_eq!(worker(&first, 0)["state"], "up");
+}
+
+#[test]
+fn control_that_stands_still_costs_no_frame_and_blames_no_worker_for_it() {
+    let lab = Lab::builder().build();
+    let _servers = WebServer::on_all(&lab);
+    let service = Service::tcp(80).checked(QUICK_CHECK).all(&lab);
+    let director = Director::start(&lab, 0, &config::file(&lab, &[service]));
+    let mut requests = Requests::start(lab.client(0), (VIP, 80).into(), 50);
+    until_answered(&requests);
+    let (frozen, since) = (Frozen::new(director.pid(), "shunt"), Instant::now());
+    // Longer than anybody without a sign of life is believed in.
+    let later = since + 2 * LIFE;
+    wait::until(SOON, "an answer after that", || requests.is_answered_since(later).then_some(()));
+    drop(frozen);
+    let tally = Tally::of(&director);
+    assert_eq!(tally.dropped("worker_stalled"), 0, "{tally:#?}");
+    requests.stop();
+    assert_eq!(requests.seen(since, Instant::now()).failed, Vec::<String>::new());
+    let log = director.log().text();
+    assert!(!log.contains("hangs") && !log.contains("no turn"), "{log}");
+    assert_eq!(worker(&director, 0)["state"], "up");
 }
 
 #[test]

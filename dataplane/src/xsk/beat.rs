@@ -76,7 +76,8 @@ impl Drop for Mapping {
 impl Beat {
     /// The beat of the worker of these queues, whose time `clock` tells. It is alive from here on.
     pub fn new(cells: Vec<(Beats, u32)>, clock: Clock) -> Beat {
-        let beat = Beat { cells, start: monotonic().saturating_sub(clock.millis() * 1_000_000) };
+        let now = monotonic().saturating_add_signed(-shifted_by());
+        let beat = Beat { cells, start: now.saturating_sub(clock.millis() * 1_000_000) };
         beat.strike(clock.millis());
         beat
     }
@@ -101,7 +102,7 @@ impl Drop for Beat {
     }
 }
 
-/// CLOCK_MONOTONIC in nanoseconds: what `bpf_ktime_get_ns` tells.
+/// CLOCK_MONOTONIC in nanoseconds: what `bpf_ktime_get_ns` tells, unless it is shifted here.
 fn monotonic() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is valid for writes.
@@ -109,9 +110,27 @@ fn monotonic() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
+/// By how many nanoseconds it is, in a time namespace of its own (time_namespaces(7)); the XDP program has the time of the host.
+fn shifted_by() -> i64 {
+    std::fs::read_to_string("/proc/self/timens_offsets").ok().and_then(|text| shift(&text)).unwrap_or(0)
+}
+
+fn shift(offsets: &str) -> Option<i64> {
+    let words = offsets.lines().find_map(|line| line.strip_prefix("monotonic"))?;
+    let mut numbers = words.split_ascii_whitespace().map(|word| word.parse::<i64>().ok());
+    numbers.next()??.checked_mul(1_000_000_000)?.checked_add(numbers.next()??)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_namespace_of_its_own_is_allowed_for() {
+        assert_eq!(shift("monotonic           0         0\nboottime            9         0\n"), Some(0));
+        assert_eq!(shift("monotonic        -100 500000000\nboottime 0 0\n"), Some(-99_500_000_000));
+        assert_eq!(shift("boottime            9         0\n"), None);
+    }
 
     #[test]
     fn a_cell_is_as_large_as_the_program_has_it() {
