@@ -1,5 +1,6 @@
 //! Services, real servers and virtual routers of two configurations: what comes, what goes, what is otherwise.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use shunt_dataplane::forwarding::ServiceKey as CompiledKey;
@@ -17,7 +18,8 @@ pub(super) fn services(before: &Model, after: &Model) -> Vec<ServicePlan> {
         let name = service.key.to_string();
         let Some(old) = find(before, service.key).map(|n| &before.services[n]) else {
             let mut plan = ServicePlan::new(name, Change::Added);
-            plan.reals = service.reals.iter().map(|real| added(service, real, after)).collect();
+            let shell = settings::shell(service);
+            plan.reals = service.reals.iter().map(|real| added(&shell, real, after)).collect();
             plans.push(plan);
             continue;
         };
@@ -37,16 +39,18 @@ pub(super) fn services(before: &Model, after: &Model) -> Vec<ServicePlan> {
 }
 
 fn reals(before: &VirtualService, after: &VirtualService, model: &Model) -> Vec<RealPlan> {
-    let find = |service: &VirtualService, address: IpAddr| {
-        service.reals.iter().position(|real| real.address == address)
+    let by_address = |service: &'_ VirtualService| -> HashMap<IpAddr, usize> {
+        service.reals.iter().map(|real| real.address).zip(0..).collect()
     };
+    let (old, new) = (by_address(before), by_address(after));
+    let shell = settings::shell(after);
     let mut plans = Vec::new();
     for real in &after.reals {
-        match find(before, real.address).map(|n| &before.reals[n]) {
-            None => plans.push(added(after, real, model)),
+        match old.get(&real.address).map(|n| &before.reals[*n]) {
+            None => plans.push(added(&shell, real, model)),
             Some(old) if old == real => {}
             Some(old) => {
-                let settings = settings::of_real(after, Some(old), real, model);
+                let settings = settings::of_real(&shell, Some(old), real, model);
                 plans.push(RealPlan {
                     address: real.address,
                     change: Change::Changed,
@@ -56,13 +60,13 @@ fn reals(before: &VirtualService, after: &VirtualService, model: &Model) -> Vec<
             }
         }
     }
-    let gone = before.reals.iter().filter(|real| find(after, real.address).is_none());
+    let gone = before.reals.iter().filter(|real| !new.contains_key(&real.address));
     plans.extend(gone.map(|real| removed(real.address)));
     plans
 }
 
-fn added(service: &VirtualService, real: &RealServer, model: &Model) -> RealPlan {
-    let mut settings = settings::of_real(service, None, real, model);
+fn added(shell: &VirtualService, real: &RealServer, model: &Model) -> RealPlan {
+    let mut settings = settings::of_real(shell, None, real, model);
     settings.retain(|setting| setting.setting == "weight");
     RealPlan { address: real.address, change: Change::Added, settings, waits_for: None }
 }

@@ -78,23 +78,28 @@ pub(super) fn of_vrrp(before: &Vrrp, after: &Vrrp, director: &Model) -> Vec<Sett
 /// Settings of a service, but for its real servers.
 pub(super) fn of_service(before: &VirtualService, after: &VirtualService, director: &Model) -> Vec<Setting> {
     let said = |service: &VirtualService| {
-        let alone = VirtualService { reals: Vec::new(), ..service.clone() };
-        let mut table = first(&written(&Model { services: vec![alone], ..bare(director) }), "service");
+        let mut table =
+            first(&written(&Model { services: vec![shell(service)], ..bare(director) }), "service");
         table.retain(|key, _| !matches!(key, "vip" | "port" | "protocol"));
         flat(&table)
     };
     differences(&said(before), &said(after))
 }
 
-/// Settings of a real server, its checks included. `before`: none of one that is added.
+/// A service but for its real servers: there may be thousands, to be looked at one by one.
+pub(super) fn shell(service: &VirtualService) -> VirtualService {
+    VirtualService { reals: Vec::new(), ..service.clone() }
+}
+
+/// Settings of a real server, its checks included, in a service without any. `before`: none of one that is added.
 pub(super) fn of_real(
-    service: &VirtualService,
+    shell: &VirtualService,
     before: Option<&RealServer>,
     after: &RealServer,
     director: &Model,
 ) -> Vec<Setting> {
     let said = |real: &RealServer| {
-        let alone = VirtualService { reals: vec![real.clone()], ..service.clone() };
+        let alone = VirtualService { reals: vec![real.clone()], ..shell.clone() };
         let of_service = first(&written(&Model { services: vec![alone], ..bare(director) }), "service");
         let mut table = first(&of_service, "real");
         table.remove("address");

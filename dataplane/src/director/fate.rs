@@ -25,7 +25,8 @@ pub enum Fate {
 }
 
 /// What becomes under `after` of a flow that is remembered under `before`, the state that `after` was built upon (or
-/// `after` itself). Templates are none: ask about flows only.
+/// `after` itself). Templates are none: ask about flows only. A flow that another service takes over, which goes by turn, is
+/// said to move, though it may be the turn of who has it.
 pub fn fate(
     before: &ForwardingState,
     after: &ForwardingState,

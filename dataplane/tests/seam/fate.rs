@@ -172,8 +172,11 @@ fn a_state_on_trial_leaves_no_trace_in_the_one_in_force() {
 proptest! {
     #[test]
     fn what_is_foretold_is_what_happens(before in side(), after in side()) {
+        // Of a flow that another service takes over by turn, nobody knows whether it is the turn of who has it.
+        let is_by_turn = !matches!(after.policy, Policy::Maglev | Policy::Sh(_) | Policy::Mh(_));
         for (what, foretold, met) in foretold_and_met(&before, &after) {
-            prop_assert_eq!(foretold, met, "{}", what);
+            let is_its_turn = is_by_turn && before.has != after.has && (foretold, met) == (Fate::Moved, Fate::Kept);
+            prop_assert!(foretold == met || is_its_turn, "{}: {:?}, {:?}", what, foretold, met);
         }
     }
 }
