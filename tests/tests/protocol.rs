@@ -1,10 +1,9 @@
 //! The control socket as `configs/PROTOCOL.md` has it: each of its examples is made, and who may ask what is tried by real users.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -16,9 +15,7 @@ const SOON: Duration = Duration::from_secs(20);
 const DOCUMENT: &str = include_str!("../../configs/PROTOCOL.md");
 /// Stands for any text.
 const ANY: &str = "...";
-/// Everybody's program that speaks to a Unix socket: its argument is the socket, its input the request.
-const SPEAK: &str = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); \
-                     s.sendall(sys.stdin.buffer.read()); print(s.makefile().readline(), end='')";
+const SHOW: &str = r#"{"version":1,"command":"show","what":"services"}"#;
 
 /// A request and its answer, and as which user and group it is made if not as root.
 #[derive(Default)]
@@ -79,36 +76,30 @@ fn ask(socket: &Path, request: &str) -> String {
     answer
 }
 
-/// The same, as somebody with these groups, the first of which is his own: what was answered, or why he gets no answer.
-fn ask_as(socket: &Path, request: &str, user: u32, groups: &[u32]) -> Result<String, String> {
-    let mut command = Command::new("python3");
-    command.args(["-c", SPEAK]).arg(socket);
-    let output = run_as(command, user, groups, &format!("{request}\n"));
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-    }
+/// Does something as somebody with these groups, the first of which is his own: on a thread, of which the kernel keeps them.
+fn as_user<T: Send>(user: u32, groups: &[u32], deed: impl FnOnce() -> T + Send) -> T {
+    let become_user = || {
+        let others = &groups[1..];
+        // SAFETY: `others` is as long as it says. The C library would change all threads; the system call changes this one.
+        let result = unsafe { libc::syscall(libc::SYS_setgroups, others.len(), others.as_ptr()) };
+        assert_eq!(result, 0, "the tests run as root");
+        for (call, id) in [(libc::SYS_setresgid, groups[0]), (libc::SYS_setresuid, user)] {
+            // SAFETY: it takes numbers only.
+            assert_eq!(unsafe { libc::syscall(call, id, id, id) }, 0, "the tests run as root");
+        }
+    };
+    std::thread::scope(|scope| {
+        let done = scope.spawn(|| {
+            become_user();
+            deed()
+        });
+        done.join().expect("it does not panic")
+    })
 }
 
-fn run_as(mut command: Command, user: u32, groups: &[u32], input: &str) -> std::process::Output {
-    let groups = groups.to_vec();
-    let become_user = move || {
-        // SAFETY: `groups` is as long as it says.
-        let set = unsafe { libc::setgroups(groups.len() - 1, groups[1..].as_ptr()) };
-        // SAFETY: these take numbers only.
-        let changed = unsafe {
-            set | libc::setresgid(groups[0], groups[0], groups[0]) | libc::setresuid(user, user, user)
-        };
-        if changed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-    };
-    // SAFETY: only system calls, no allocation: it may run between fork and exec.
-    unsafe { command.pre_exec(become_user) };
-    command.stdin(std::process::Stdio::piped());
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let mut child = command.spawn().expect("the program is there");
-    // Who is refused at the door reads nothing.
-    let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes());
-    child.wait_with_output().expect("it ends")
+/// The answer to a line of somebody with these groups.
+fn ask_as(socket: &Path, request: &str, user: u32, groups: &[u32]) -> String {
+    as_user(user, groups, || ask(socket, request))
 }
 
 /// Where `found` is otherwise than the example; none: nowhere.
@@ -142,12 +133,13 @@ fn every_example_of_the_document_is_answered_as_it_says() {
     for Example { user, request, answer } in examples {
         let found = match user {
             None => ask(director.socket(), request),
-            Some((user, group)) => ask_as(director.socket(), request, user, &[group]).expect("it answers"),
+            Some((user, group)) => ask_as(director.socket(), request, user, &[group]),
         };
         let [wanted, found] = [answer, &found].map(|text| {
             serde_json::from_str::<Value>(text).unwrap_or_else(|fault| panic!("{request}: {fault}: {text}"))
         });
-        assert_eq!(difference(&wanted, &found, "answer"), None, "{request}\n{found:#}");
+        let difference = difference(&wanted, &found, "answer");
+        assert!(difference.is_none(), "{request}\n{}\n{found:#}", difference.unwrap_or_default());
         // Keys beside those of an answer are none.
         let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(&found), keys(&wanted), "{request}");
@@ -157,7 +149,6 @@ fn every_example_of_the_document_is_answered_as_it_says() {
 #[test]
 fn readers_read_and_strangers_do_not() {
     const READER: u32 = 4242;
-    const SHOW: &str = r#"{"version":1,"command":"show","what":"services"}"#;
     const CONFIG: &str = r#"{"version":1,"command":"show","what":"config"}"#;
     const DRAIN: &str = r#"{"version":1,"command":"edit","edits":[{"edit":"drain","real":"192.0.2.22"}]}"#;
     let lab = Lab::builder().build();
@@ -166,9 +157,9 @@ fn readers_read_and_strangers_do_not() {
     let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(&socket), 0o660);
     for groups in [&[READER][..], &[1234, READER], &[1234, 27, READER, 30]] {
-        let seen = ask_as(&socket, SHOW, 1234, groups).expect("a reader may connect");
+        let seen = ask_as(&socket, SHOW, 1234, groups);
         assert!(seen.contains("192.0.2.10:80/tcp"), "{groups:?}: {seen}");
-        let told = ask_as(&socket, DRAIN, 1234, groups).expect("a reader may connect");
+        let told = ask_as(&socket, DRAIN, 1234, groups);
         assert!(told.contains("not-allowed") && told.contains("change nothing: run this as root"), "{told}");
     }
     assert_eq!(director.show("reals")["reals"][1]["state"], "up");
@@ -178,22 +169,24 @@ fn readers_read_and_strangers_do_not() {
         .expect("it is ours")
         .replace("vrid = 51", "vrid = 51\nversion = 2\npassword = \"sesame\"");
     director.reload(&text.replace("\"100ms\"", "\"1s\"")).expect("it is valid");
-    let seen = ask_as(&socket, CONFIG, 1234, &[READER]).expect("a reader may connect");
+    let seen = ask_as(&socket, CONFIG, 1234, &[READER]);
     assert!(!seen.contains("sesame") && seen.contains("(hidden)"), "{seen}");
     assert!(ask(&socket, CONFIG).contains("sesame"), "root writes it back");
 
     // The mode keeps strangers out, and if somebody changes that, the kernel's word does.
-    let why = ask_as(&socket, SHOW, 1234, &[1234, 27]).expect_err("a stranger may not connect");
-    assert!(why.contains("Permission denied"), "{why}");
+    let why =
+        as_user(1234, &[1234, 27], || UnixStream::connect(&socket)).expect_err("a stranger may not connect");
+    assert_eq!(why.kind(), std::io::ErrorKind::PermissionDenied);
     let shunt = lab.file("shunt");
     fs::copy(director::binary(), &shunt).expect("there is room");
-    let mut command = Command::new(&shunt);
-    command.arg("--socket").arg(&socket).args(["show", "services"]);
-    let output = run_as(command, 1234, &[1234], "");
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "1234", "--regid", "1234", "--clear-groups"]).arg(&shunt);
+    let output =
+        command.arg("--socket").arg(&socket).args(["show", "services"]).output().expect("setpriv is there");
     assert!(String::from_utf8_lossy(&output.stderr).contains("`socket_group` of [director]"), "{output:?}");
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).expect("it is ours");
     for request in [SHOW, DRAIN] {
-        let told = ask_as(&socket, request, 1234, &[1234, 27]).expect("now it can connect");
+        let told = ask_as(&socket, request, 1234, &[1234, 27]);
         assert!(told.contains("user 1234 with groups 1234, 27 may not use this socket"), "{told}");
     }
     assert_eq!(director.show("reals")["reals"][1]["state"], "up");
@@ -203,18 +196,11 @@ fn readers_read_and_strangers_do_not() {
 fn readers_that_take_all_their_places_do_not_keep_root_out() {
     let lab = Lab::builder().build();
     let director = ready(&lab);
-    let hold = "import socket, sys, time\nheld = []\nfor n in range(200):\n    s = socket.socket(socket.AF_UNIX)\n    \
-                s.connect(sys.argv[1])\n    held.append(s)\nprint('held', flush=True)\nsys.stdin.read()\n";
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", "1234", "--regid", "4242", "--clear-groups", "python3", "-c", hold]);
-    command.arg(director.socket()).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-    let mut child = command.spawn().expect("setpriv is there");
-    let mut said = String::new();
-    BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut said).expect("it speaks");
-    assert_eq!(said, "held\n");
-    for _ in 0..10 {
-        assert!(director.ask(&["show", "services"]).is_ok());
-    }
-    drop(child.stdin.take());
-    assert!(child.wait().expect("it ends").success());
+    let connect = || UnixStream::connect(director.socket()).expect("a reader may connect");
+    let held: Vec<UnixStream> = as_user(1234, &[4242], || (0..200).map(|_| connect()).collect());
+    assert!(ask(director.socket(), SHOW).contains("192.0.2.10:80/tcp"));
+    // The first of them still has his place: root did not wait for it.
+    held[0].set_nonblocking(true).expect("it is open");
+    let closed = (&held[0]).read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(closed, Err(std::io::ErrorKind::WouldBlock));
 }
