@@ -108,11 +108,6 @@ pub fn has(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
 }
 
-/// Their names, as capabilities(7) has them.
-pub fn needed() -> impl Iterator<Item = &'static str> {
-    NEEDED.iter().map(|(_, name)| name.split_once(' ').map_or(*name, |(name, _)| name))
-}
-
 /// The first step of a run, before there is any other thread: gives up what no start needs, the way back to it, and the system
 /// calls that neither shunt nor a script of an operator has a use for.
 ///
@@ -228,6 +223,17 @@ mod tests {
         allowed.sort();
         used.sort();
         assert_eq!(allowed, used);
+    }
+
+    #[test]
+    fn a_start_may_use_what_a_run_needs_and_no_thread_keeps_more() {
+        for (capability, name) in NEEDED {
+            assert!(name.starts_with(&format!("{capability} (")), "{name}");
+        }
+        let needed: Vec<Capability> = NEEDED.map(|(capability, _)| capability).into();
+        for part in [&needed[..], CONTROL, PROGRAMS, VRRP, HOLDER, HELPER, GUARD] {
+            assert!(part.iter().all(|capability| START.contains(capability)), "{part:?}");
+        }
     }
 
     #[test]

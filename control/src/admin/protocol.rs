@@ -184,4 +184,38 @@ mod tests {
         let reload = serde_json::to_string(&Envelope { version: VERSION, request: Request::Reload }).unwrap();
         assert_eq!(reload, r#"{"version":1,"command":"reload"}"#);
     }
+
+    /// The names that `T` knows: serde tells them to whoever gives another.
+    fn names<T: serde::de::DeserializeOwned>(key: &str) -> Vec<String> {
+        let fault =
+            serde_json::from_value::<T>(serde_json::json!({ key: "?" })).map(drop).unwrap_err().to_string();
+        let names: Vec<String> = fault.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        assert!(names.len() > 1, "{fault}");
+        names
+    }
+
+    #[test]
+    fn the_document_has_every_request_and_every_code() {
+        const DOCUMENT: &str = include_str!("../../../configs/PROTOCOL.md");
+        let views = <What as clap::ValueEnum>::value_variants()
+            .iter()
+            .map(|what| format!("\"what\":{}", serde_json::to_string(what).unwrap()));
+        let commands = names::<Request>("command");
+        let rows = commands.iter().map(|name| format!("| `{name}` | "));
+        let commands = commands.iter().map(|name| format!("\"command\":\"{name}\""));
+        let edits = names::<Edit>("edit").into_iter().map(|name| format!("\"edit\":\"{name}\""));
+        let codes = [
+            "service-exists",
+            "no-service",
+            "real-exists",
+            "no-real",
+            "no-scheduler",
+            "not-drained",
+            "invalid",
+        ];
+        let codes = codes.into_iter().chain([super::super::access::CODE]).map(|code| format!("`{code}`"));
+        for part in views.chain(commands).chain(rows).chain(edits).chain(codes) {
+            assert!(DOCUMENT.contains(&part), "configs/PROTOCOL.md lacks {part}");
+        }
+    }
 }
