@@ -6,6 +6,7 @@ pub mod plane;
 pub mod worker;
 
 pub mod director;
+pub mod recorder;
 pub mod xsk;
 
 pub mod forwarding;

@@ -21,6 +21,7 @@ use crate::hash::HashKey;
 use crate::packet::MacAddress;
 use crate::port::{Pool, PortId};
 use crate::publish::Publisher;
+use crate::recorder::{Armed, FlightReader, Recorder, Sieve, TapReader};
 use crate::stats::WorkerStats;
 use crate::worker::{AttachedPort, Idle, Worker};
 use crate::xsk::lost::Lost;
@@ -73,6 +74,8 @@ pub struct WorkerView {
     pub stats: Arc<WorkerStats>,
     /// Its flow table.
     pub flows: FlowReader,
+    /// Its last verdicts.
+    pub flight: FlightReader,
     /// Where it knows fragments to go.
     pub fragments: FragmentReader,
     /// The core it was to be pinned to; none: the machine told of none.
@@ -116,6 +119,8 @@ pub struct Flows<'a> {
 pub struct Dataplane {
     programs: Vec<Program>,
     publisher: Publisher<ForwardingState>,
+    /// What workers capture for, if anybody does.
+    tap: Publisher<Armed>,
     /// What other directors told of their flows.
     synced: Option<FlowTable>,
     /// When this director became the active one last, or ceased to be.
@@ -143,6 +148,7 @@ impl Dataplane {
         let mut plane = Dataplane {
             programs,
             publisher: Publisher::new(ForwardingState::empty(setup.hash_key)),
+            tap: Publisher::new(Armed::default()),
             synced: None,
             took_over: Tick::default(),
             room: None,
@@ -173,6 +179,9 @@ impl Dataplane {
             let sockets: Vec<RawFd> = ports.iter().map(|attached| attached.port.fd()).collect();
             // Fills the fill rings; only then may frames be steered to the sockets.
             let worker = Worker::new(ports, pool, director, self.publisher.subscribe(), stats.clone());
+            let recorder = Recorder::new(n, self.tap.subscribe(), stats.clone());
+            let flight = recorder.reader();
+            let worker = worker.with_recorder(recorder);
             for (view, socket) in queues.iter().zip(&sockets) {
                 self.programs[view.port.0 as usize]
                     .set_socket(view.queue, *socket)
@@ -180,7 +189,7 @@ impl Dataplane {
             }
             let core = cores.get(n).copied().flatten();
             self.spawn(n, worker, sockets, core, setup.idle)?;
-            self.workers.push(WorkerView { stats, flows, fragments, core, queues });
+            self.workers.push(WorkerView { stats, flows, flight, fragments, core, queues });
         }
         Ok(())
     }
@@ -293,6 +302,24 @@ impl Dataplane {
         Shadow::of(self.state(), self.workers.iter().map(|worker| (&worker.flows, &worker.fragments)))
     }
 
+    /// Has workers capture the frames that `sieve` lets through, `snap` bytes of each, in place of what they captured for
+    /// before. Frames that come in from here on are seen.
+    pub fn tap(&mut self, sieve: Sieve, snap: u16) -> TapReader {
+        let reader = TapReader::new(self.workers.len(), self.programs.len(), sieve, snap);
+        self.tap.publish(reader.armed());
+        reader
+    }
+
+    /// Has workers capture nothing any more.
+    pub fn untap(&mut self) {
+        self.tap.publish(Armed::default());
+    }
+
+    /// The workers' clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// The state published last.
     pub fn state(&self) -> &Arc<ForwardingState> {
         self.publisher.current()
@@ -303,9 +330,10 @@ impl Dataplane {
         Tick::from_millis(self.clock.millis())
     }
 
-    /// Frees states that workers have handed back. Call now and then.
+    /// Frees states and taps that workers have handed back. Call now and then.
     pub fn collect(&self) {
         self.publisher.collect();
+        self.tap.collect();
     }
 
     /// The workers.

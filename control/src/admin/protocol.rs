@@ -7,6 +7,7 @@
 //! <- {"ok":false,"error":"director.toml:3:8: error: ..."}
 //! ```
 
+use crate::capture::protocol::Ask;
 use crate::edit::Edit;
 use crate::explain::question::Question;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,8 @@ pub enum Request {
     },
     /// What would become of a packet, and why.
     Explain(Question),
+    /// Frames as received and as sent, with their verdicts.
+    Capture(Ask),
     /// Announce the addresses of virtual routers that are active.
     Announce {
         /// Its name; none: all.

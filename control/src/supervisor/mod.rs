@@ -7,6 +7,7 @@
 //! - a configuration that is refused changes nothing.
 
 mod adopt;
+mod capture;
 mod edit;
 mod explain;
 mod metrics;
@@ -31,6 +32,7 @@ use crate::admin::http::Web;
 use crate::admin::protocol::{Answer, Request};
 use crate::admin::reloads::Reloads;
 use crate::admin::server::{Call, Server};
+use crate::capture::session::Captures;
 use crate::compile::{self, Standing};
 use crate::config::{self, Loaded};
 use crate::descriptors;
@@ -126,6 +128,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                 let _ = supervisor.reload_told().await;
             }
             _ = housekeeping.tick() => {
+                supervisor.captures.expire(&mut supervisor.plane);
                 supervisor.plane.collect();
                 if !supervisor.plane.is_alive() {
                     break Err(Error::WorkerDied);
@@ -171,6 +174,7 @@ struct Supervisor {
     notifier: Notifier,
     /// News that nobody has been told yet: a reload that fails has none.
     untold: Vec<News>,
+    captures: Captures,
     passive: PassiveHealth,
     quorums: Quorums,
     slow_start: SlowStart,
@@ -231,6 +235,7 @@ impl Supervisor {
             said: Standings::new(),
             notifier,
             untold: Vec::new(),
+            captures: Captures::default(),
             passive: PassiveHealth::default(),
             quorums: Quorums::default(),
             slow_start: SlowStart::default(),
@@ -381,13 +386,17 @@ impl Supervisor {
             let question = question.clone();
             return self.explain(&question, call);
         }
+        if let Request::Capture(ask) = call.request() {
+            let ask = ask.clone();
+            return self.capture(&ask, call);
+        }
         let answer = match call.request() {
             Request::Show { what, limit } => Answer::data(self.show(*what, *limit)),
             Request::Announce { router } => match self.announce(router.as_deref()) {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
             },
-            Request::Explain(_) => unreachable!("answered above"),
+            Request::Explain(_) | Request::Capture(_) => unreachable!("answered above"),
             Request::Zero { service } => self.zero_traffic(service.as_deref()),
             Request::Edit { edits } => match self.edit(edits).await {
                 Ok(text) => Answer::text(text),

@@ -316,6 +316,8 @@ pub fn counters(stats: &WorkerStats) -> BTreeMap<String, u64> {
         frames_filling: _,
         frames_sending: _,
         frames_total: _,
+        captured,
+        capture_lost,
         kicks_refused: _,
     } = stats;
     let mut counters: BTreeMap<String, u64> = [
@@ -337,6 +339,8 @@ pub fn counters(stats: &WorkerStats) -> BTreeMap<String, u64> {
         ("answers_reset", answers_reset),
         ("answers_withheld", answers_withheld),
         ("fragments_held", fragments_held),
+        ("captured", captured),
+        ("capture_lost", capture_lost),
     ]
     .map(|(name, counter)| (name.to_string(), counter.value()))
     .into();
