@@ -66,6 +66,9 @@ impl Arguments {
             // Caught from here on: a capture that has begun is ended in order.
             let mut signals = Signals::catch()?;
             let started: Started = ask(socket, start)?;
+            if self.last.is_none() {
+                complain(&format!("capturing on {}; Ctrl-C ends it\n", started.interfaces.join(", ")));
+            }
             let sink = match file {
                 Some(output) => Sink::File(self.begin(output, &started, &filter)?),
                 None => Sink::Lines,
@@ -78,9 +81,6 @@ impl Arguments {
     }
 
     fn begin(&self, output: Output, started: &Started, filter: &str) -> anyhow::Result<File<Output>> {
-        if self.write.is_some() && self.last.is_none() {
-            complain(&format!("capturing on {}; Ctrl-C ends it\n", started.interfaces.join(", ")));
-        }
         File::begin(output, &started.interfaces, filter, self.snaplen)
             .map_err(|error| self.unwritable(error, 0))
     }

@@ -212,3 +212,111 @@ pub(super) fn word_of(bytes: &[u8]) -> u64 {
         None => bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{RealSlot, ServiceId};
+    use crate::packet::MacAddress;
+    use crate::port::PortId;
+    use std::sync::atomic::AtomicBool;
+
+    /// Every field says the same number.
+    fn numbered(n: u64, outcome: Outcome) -> (Facts, Vec<u8>) {
+        let facts = Facts {
+            millis: n,
+            ordinal: n,
+            outcome,
+            reason: None,
+            ingress: PortId(n as u8),
+            egress: PortId(n as u8),
+            generation: n & 0xffff_ffff,
+            service: Some(ServiceId(n as u16)),
+            real: Some((RealSlot(n as u16), n as u8)),
+            to: MacAddress([n as u8; 6]),
+            received: n as u16,
+            sent: n as u16,
+            shows_sent: false,
+        };
+        (facts, vec![n as u8; n as usize % (KEPT + 1)])
+    }
+
+    fn is_whole(past: &Past) -> bool {
+        (past.facts, past.bytes.clone()) == numbered(past.facts.ordinal, past.facts.outcome)
+    }
+
+    #[test]
+    fn a_ring_has_the_last_records_and_counts_what_lies_between_them() {
+        let ring = Ring::new(8);
+        assert_eq!(ring.since(0), []);
+        // Every third frame is recorded.
+        for n in (3..=60).step_by(3) {
+            let (facts, bytes) = numbered(n, Outcome::Drop);
+            ring.push(&facts.pack([bytes.len() as u16, 0]), &bytes);
+        }
+        let all = ring.since(0);
+        let ordinals: Vec<u64> = all.iter().map(|past| past.facts.ordinal).collect();
+        // The slot of the oldest is the next to be written: it is never shown.
+        assert_eq!(ordinals, [42, 45, 48, 51, 54, 57, 60]);
+        assert!(all.iter().all(is_whole));
+        assert_eq!(all.iter().map(|past| past.skipped).collect::<Vec<_>>(), [0, 2, 2, 2, 2, 2, 2]);
+        let late = ring.since(54);
+        assert_eq!(
+            late.iter().map(|past| (past.facts.millis, past.skipped)).collect::<Vec<_>>(),
+            [(54, 2), (57, 2), (60, 2)]
+        );
+        assert_eq!(ring.since(61), []);
+    }
+
+    #[test]
+    fn a_record_is_never_read_half_written() {
+        let ring = Arc::new(Ring::new(4));
+        let stop = Arc::new(AtomicBool::new(false));
+        let writer = std::thread::spawn({
+            let (ring, stop) = (ring.clone(), stop.clone());
+            move || {
+                let mut n = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    n += 1;
+                    let (facts, bytes) = numbered(n, Outcome::Forward);
+                    ring.push(&facts.pack([bytes.len() as u16, 0]), &bytes);
+                }
+                n
+            }
+        });
+        let mut read = 0;
+        while read < 20_000 {
+            for past in ring.since(0) {
+                assert!(is_whole(&past), "{past:?}");
+                read += 1;
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(writer.join().expect("the writer") > 0);
+    }
+
+    #[test]
+    fn a_flood_of_either_class_costs_the_other_nothing_and_the_ring_reaches_back_for_its_time() {
+        let mut flight = Flight::new();
+        let mut recorded = 0;
+        // Ten thousand refused frames and one forwarded one in each millisecond.
+        for now in 1..=20_000 {
+            flight.tick(now);
+            for n in 0..100 {
+                let (is_wanted, ordinal) = flight.count(Outcome::Drop);
+                if is_wanted {
+                    recorded += 1;
+                    let (facts, _) = numbered(ordinal, Outcome::Drop);
+                    flight.record(&Facts { millis: now, ..facts }, &[]);
+                }
+                assert_eq!(ordinal, (now - 1) * 100 + n + 1);
+            }
+            assert!(flight.count(Outcome::Forward).0, "a token is left");
+        }
+        assert!(recorded <= 20_000 * RATE / 1000 + DEPTH, "{recorded}");
+        let all = flight.reader().since(0);
+        let reach = 20_000 - all[0].facts.millis;
+        assert!(reach >= (RECORDS as u64 - DEPTH) * 1000 / RATE - 1, "{reach} ms");
+        assert!(all[1..].iter().all(|past| past.skipped == 99), "one of a hundred");
+    }
+}

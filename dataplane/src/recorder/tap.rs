@@ -191,3 +191,115 @@ impl Ring {
         words.flatten().take(usize::from(count)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorder::facts::tests::any as any_facts;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Push(Facts, Vec<u8>, Vec<u8>),
+        Take(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let bytes = || proptest::collection::vec(any::<u8>(), 0..200);
+        let push = (any_facts(), bytes(), bytes()).prop_map(|(facts, received, sent)| {
+            // The one interface there is.
+            Step::Push(Facts { ingress: PortId(0), ..facts }, received, sent)
+        });
+        proptest::collection::vec(prop_oneof![4 => push, 1 => (1usize..4).prop_map(Step::Take)], 0..200)
+    }
+
+    proptest! {
+        /// The model: a queue that refuses what goes beyond its words.
+        #[test]
+        fn a_ring_gives_back_what_it_took_in_its_order_and_counts_the_rest(steps in steps(), snap in 1u16..256) {
+            const BYTES: usize = 4096;
+            let mut reader = TapReader(Arc::new(Tap {
+                sieve: Sieve::OPEN,
+                snap,
+                rings: [Ring::new(BYTES, 1)].into(),
+            }));
+            let words = |received: &[u8], sent: &[u8]| HEAD + received.len().div_ceil(8) + sent.len().div_ceil(8);
+            let cut = |bytes: &[u8]| bytes[..bytes.len().min(usize::from(snap))].to_vec();
+            let mut model: VecDeque<Captured> = VecDeque::new();
+            let (mut seen, mut lost) = (0, 0);
+            for step in steps {
+                match step {
+                    Step::Push(facts, received, sent) => {
+                        let (first, second) = received.split_at(received.len().min(64));
+                        let expected = Captured { worker: 0, facts, received: cut(&received), sent: cut(&sent) };
+                        let used: usize = model.iter().map(|frame| words(&frame.received, &frame.sent)).sum();
+                        let fits = used + words(&expected.received, &expected.sent) <= BYTES / 8;
+                        prop_assert_eq!(reader.0.push(0, &facts, [first, second], &sent), fits);
+                        seen += 1;
+                        if fits { model.push_back(expected) } else { lost += 1 }
+                    }
+                    Step::Take(count) => for _ in 0..count {
+                        let found = reader.0.rings[0].pop();
+                        let found = found.map(|(facts, received, sent)| Captured { worker: 0, facts, received, sent });
+                        prop_assert_eq!(found, model.pop_front());
+                    },
+                }
+                prop_assert_eq!(reader.counts(), vec![(seen, lost)]);
+            }
+            let (rest, more) = reader.take(usize::MAX);
+            prop_assert!(!more);
+            prop_assert_eq!(rest.len(), model.len());
+        }
+    }
+
+    #[test]
+    fn frames_that_are_taken_while_others_are_written_are_whole_and_none_is_there_twice() {
+        let mut reader = TapReader::new(1, 1, Sieve::OPEN, 64);
+        let Armed(tap) = reader.armed();
+        let tap = tap.expect("it is armed");
+        const FRAMES: u64 = 200_000;
+        let writer = std::thread::spawn(move || {
+            (1..=FRAMES)
+                .filter(|n| tap.push(0, &numbered(*n), [&n.to_le_bytes(), &[*n as u8; 8]], &[]))
+                .count()
+        });
+        let (mut last, mut taken) = (0, 0);
+        loop {
+            let is_done = writer.is_finished();
+            let (frames, more) = reader.take(1 << 16);
+            for frame in &frames {
+                let n = frame.facts.ordinal;
+                assert!(n > last && n <= FRAMES);
+                assert_eq!(frame.received, [n.to_le_bytes(), [n as u8; 8]].concat());
+                last = n;
+            }
+            taken += frames.len();
+            if is_done && !more {
+                break;
+            }
+        }
+        assert_eq!(writer.join().expect("the writer"), taken);
+        assert_eq!(reader.counts(), [(FRAMES, FRAMES - taken as u64)]);
+    }
+
+    fn numbered(n: u64) -> Facts {
+        use crate::packet::MacAddress;
+        use crate::recorder::Outcome;
+        Facts {
+            millis: n,
+            ordinal: n,
+            outcome: Outcome::Forward,
+            reason: None,
+            ingress: PortId(0),
+            egress: PortId(0),
+            generation: n,
+            service: None,
+            real: None,
+            to: MacAddress([0; 6]),
+            received: 16,
+            sent: 16,
+            shows_sent: false,
+        }
+    }
+}

@@ -15,6 +15,7 @@ use shunt_dataplane::packet::{Address, MacAddress, Protocol};
 use shunt_dataplane::port::memory::{MemoryFrame, MemoryPort};
 use shunt_dataplane::port::{BURST, Pool, PortId};
 use shunt_dataplane::publish::Publisher;
+use shunt_dataplane::recorder::{Armed, FlightReader, Recorder};
 use shunt_dataplane::rewrite::{MacHeader, Vlan};
 use shunt_dataplane::stats::{RealCounters, ServiceCounters, WorkerStats};
 use shunt_dataplane::verdict::DropReason;
@@ -34,11 +35,14 @@ pub struct Seat {
     pub worker: Worker<MemoryPort>,
     pub stats: Arc<WorkerStats>,
     pub flows: FlowReader,
+    pub flight: FlightReader,
 }
 
 /// The dataplane of a test.
 pub struct Rig {
     pub publisher: Publisher<ForwardingState>,
+    /// What its workers capture for.
+    pub tap: Publisher<Armed>,
     pub seats: Vec<Seat>,
     /// Milliseconds since the start.
     pub now: u64,
@@ -53,6 +57,7 @@ impl Rig {
     /// The same, whose workers say no more than `rates`.
     pub fn with_rates(workers: usize, flows: usize, rates: Rates) -> Self {
         let mut publisher = Publisher::new(ForwardingState::empty(HashKey([7, 11])));
+        let mut tap = Publisher::new(Armed::default());
         let seats = Memory::for_workers(workers, Capacity::each(flows), 0x5eed)
             .into_iter()
             .enumerate()
@@ -70,10 +75,12 @@ impl Rig {
                 // As many again as the ports keep: some frames are always free.
                 let pool = Pool::new(MemoryFrame::many(2 * SHARE * usize::from(PORTS)));
                 let worker = Worker::new(ports, pool, director, publisher.subscribe(), stats.clone());
-                Seat { worker, stats, flows }
+                let recorder = Recorder::new(n, tap.subscribe(), stats.clone());
+                let flight = recorder.reader();
+                Seat { worker: worker.with_recorder(recorder), stats, flows, flight }
             })
             .collect();
-        Rig { publisher, seats, now: 0 }
+        Rig { publisher, tap, seats, now: 0 }
     }
 
     /// The next state.
