@@ -390,3 +390,197 @@ fn prefix(word: &str) -> Option<Prefix> {
     let network = Address::from(address);
     (network.masked(mask) == network).then_some(Prefix { network, mask })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use shunt_dataplane::packet::{Kind, Packet, TcpFlags};
+
+    fn addresses() -> impl Strategy<Value = IpAddr> {
+        prop_oneof![
+            (0u8..4).prop_map(|n| IpAddr::from([192, 0, 2, n])),
+            (0u16..4).prop_map(|n| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]))
+        ]
+    }
+
+    /// A packet with addresses of one family.
+    fn packets() -> impl Strategy<Value = Decoded> {
+        let protocol = prop_oneof![Just(1u8), Just(6), Just(17), Just(132), Just(58)];
+        let ports = proptest::option::of((0u16..4, 0u16..4));
+        (addresses(), addresses(), protocol, ports).prop_map(|(src, dst, protocol, ports)| Decoded {
+            src,
+            dst: if src.is_ipv4() == dst.is_ipv4() { dst } else { src },
+            protocol,
+            ports: ports.filter(|_| matches!(protocol, 6 | 17 | 132)),
+            flags: 0,
+            vlan: None,
+        })
+    }
+
+    /// A filter's text, and what it means to somebody who has not seen the parser.
+    type Model = std::sync::Arc<dyn Fn(&Subject<'_>) -> bool>;
+
+    #[derive(Clone)]
+    struct Said(String, Model);
+
+    impl std::fmt::Debug for Said {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            self.0.fmt(f)
+        }
+    }
+
+    fn said(text: String, means: impl Fn(&Subject<'_>) -> bool + 'static) -> Said {
+        Said(text, std::sync::Arc::new(means))
+    }
+
+    fn primitives() -> impl Strategy<Value = Said> {
+        let side = prop_oneof![Just("src "), Just("dst "), Just("")];
+        let host = (side.clone(), addresses()).prop_map(|(side, address)| {
+            said(format!("{side}host {address}"), move |subject| {
+                subject.packet.is_some_and(|p| {
+                    (side != "dst " && p.src == address) || (side != "src " && p.dst == address)
+                })
+            })
+        });
+        let port = (side, 0u16..4).prop_map(|(side, port)| {
+            said(format!("{side}port {port}"), move |subject| {
+                let ports = subject.packet.and_then(|packet| packet.ports);
+                ports.is_some_and(|(src, dst)| {
+                    (side != "dst " && src == port) || (side != "src " && dst == port)
+                })
+            })
+        });
+        let net = (30u32..=32, 0u32..4).prop_map(|(length, n)| {
+            let network = u32::from_be_bytes([192, 0, 2, 0]) | (n & (u32::MAX << (32 - length)));
+            let inside = move |address| match address {
+                IpAddr::V4(address) => u32::from(address) >> (32 - length) == network >> (32 - length),
+                IpAddr::V6(_) => false,
+            };
+            said(format!("net {}/{length}", std::net::Ipv4Addr::from(network)), move |subject| {
+                subject.packet.is_some_and(|packet| inside(packet.src) || inside(packet.dst))
+            })
+        });
+        let names = [("tcp", 6), ("udp", 17), ("sctp", 132), ("icmp", 1), ("icmp6", 58)];
+        let protocol = (0..names.len()).prop_map(move |n| {
+            let (name, number) = names[n];
+            said(name.into(), move |subject| subject.packet.is_some_and(|packet| packet.protocol == number))
+        });
+        let verdict = (0..3usize).prop_map(|n| {
+            said(format!("verdict {}", ["forward", "drop", "answer"][n]), move |subject| {
+                subject.outcome as usize == n
+            })
+        });
+        let reason = (0..3usize).prop_map(|n| {
+            let reason = DropReason::ALL[n];
+            said(format!("reason {}", reason.name()), move |subject| subject.reason == Some(reason))
+        });
+        prop_oneof![host, port, net, protocol, verdict, reason]
+    }
+
+    fn filters() -> impl Strategy<Value = Said> {
+        primitives().prop_recursive(4, 24, 2, |inner| {
+            let pair = || (inner.clone(), inner.clone());
+            prop_oneof![
+                pair().prop_map(|(a, b)| said(format!("({}) or ({})", a.0, b.0), move |s| a.1(s) || b.1(s))),
+                pair().prop_map(|(a, b)| said(format!("({}) and ({})", a.0, b.0), move |s| a.1(s) && b.1(s))),
+                pair().prop_map(|(a, b)| said(format!("({}) ({})", a.0, b.0), move |s| a.1(s) && b.1(s))),
+                inner.clone().prop_map(|a| said(format!("not ({})", a.0), move |s| !a.1(s))),
+            ]
+        })
+    }
+
+    fn subjects() -> impl Strategy<Value = Subject<'static>> {
+        (proptest::option::weighted(0.9, packets()), 0..3usize, 0..3usize).prop_map(
+            |(packet, outcome, reason)| Subject {
+                packet,
+                outcome: Outcome::ALL[outcome],
+                reason: (outcome > 0).then_some(DropReason::ALL[reason]),
+                service: None,
+                real: None,
+            },
+        )
+    }
+
+    /// As the worker's parser has it; it knows no other protocols.
+    fn of_worker(packet: &Decoded) -> Option<Packet> {
+        let (src_port, dst_port) = packet.ports.unwrap_or((0, 0));
+        Some(Packet {
+            kind: if packet.ports.is_some() { Kind::Whole } else { Kind::Later },
+            src: packet.src.into(),
+            dst: packet.dst.into(),
+            src_port,
+            dst_port,
+            protocol: Protocol::from_number(packet.protocol)?,
+            flags: TcpFlags(0),
+            l3: 14,
+            l4: 34,
+            end: 54,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_filter_means_what_it_says_and_a_worker_never_withholds_what_it_wants(
+            filter in filters(), subjects in proptest::collection::vec(subjects(), 1..20),
+        ) {
+            let Said(text, means) = filter;
+            let filter = Filter::parse(&text).map_err(TestCaseError::fail)?;
+            let sieve = filter.sieve();
+            for subject in subjects {
+                prop_assert_eq!(filter.has(&subject), means(&subject), "{}: {:?}", text, subject);
+                let packet = subject.packet.as_ref().and_then(of_worker);
+                let passes = sieve.takes(subject.outcome, subject.reason) && sieve.has(packet.as_ref());
+                prop_assert!(passes || !filter.has(&subject), "{}: {:?} is withheld", text, subject);
+            }
+        }
+
+        #[test]
+        fn no_text_is_too_much_for_the_parser(text in "[ -~é()!]{0,60}|(not |\\(|host |192.0.2.1 |and |or |\\)){0,40}") {
+            let _ = Filter::parse(&text);
+        }
+    }
+
+    #[test]
+    fn and_binds_closer_than_or_and_not_closest() {
+        let tcp = Box::new(Expression::Protocol(6));
+        let udp = Box::new(Expression::Protocol(17));
+        let drop = Box::new(Expression::Outcome(Outcome::Drop));
+        let expected = Expression::Or(udp, Box::new(Expression::And(Box::new(Expression::Not(tcp)), drop)));
+        for text in [
+            "udp or not tcp and verdict drop",
+            "udp || !tcp verdict drop",
+            "udp or (not tcp && verdict drop)",
+        ] {
+            assert_eq!(Filter::parse(text), Ok(Filter(expected.clone())), "{text}");
+        }
+        assert_eq!(Filter::parse("src 192.0.2.1"), Filter::parse("src host 192.0.2.1"));
+        assert_eq!(Filter::parse("net 192.0.2.1"), Filter::parse("host 192.0.2.1"));
+    }
+
+    #[test]
+    fn a_filter_that_is_wrong_is_refused_with_the_place_and_what_is_expected() {
+        for (text, place, expected) in [
+            ("host nobody", 6, "an address is expected"),
+            ("port 65536", 6, "0 to 65535"),
+            ("port +1", 6, "0 to 65535"),
+            ("tcp and", 8, "it ends here: one of these is expected: host"),
+            ("(tcp", 5, "\")\" is expected"),
+            ("tcp )", 5, "the end of the filter is expected"),
+            ("src tcp", 5, "host, net, port or an address"),
+            ("net 192.0.2.1/24", 5, "a network is expected"),
+            ("net 192.0.2.0/33", 5, "a network is expected"),
+            ("reason no_reel", 8, "no_real?"),
+            ("verdict lost", 9, "forward, drop or answer"),
+            ("service 192.0.2.10:80", 9, "192.0.2.10:80/tcp"),
+            ("real www", 6, "the address of a real server"),
+        ] {
+            let complaint = Filter::parse(text).expect_err(text);
+            assert!(complaint.contains(&format!("character {place}: ")), "{text}: {complaint}");
+            assert!(complaint.contains(expected), "{text}: {complaint}");
+        }
+        assert!(Filter::parse(&"(".repeat(1000)).unwrap_err().contains("no deeper"));
+        assert!(Filter::parse(&"not ".repeat(1000)).unwrap_err().contains("no deeper"));
+        assert!(Filter::parse(&"tcp ".repeat(2000)).unwrap_err().contains("at most"));
+    }
+}

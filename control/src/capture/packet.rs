@@ -94,3 +94,66 @@ impl Decoded {
 fn word(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2)?.first_chunk().map(|pair| u16::from_be_bytes(*pair))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        super::super::pcapng::bytes(&hex.replace([' ', '\n'], ""))
+    }
+
+    /// Ethernet, IPv4, TCP SYN from 198.51.100.7:40000 to 192.0.2.10:80.
+    const FRONT: &str = "020000000001020000000002 0800 45000028 00004000 4006 0000 c6336407 c000020a";
+    const SEGMENT: &str = "9c40 0050 00000000 00000000 5002 ffff 0000 0000";
+
+    #[test]
+    fn what_is_there_of_a_packet_is_read_and_what_is_missing_is_not_made_up() {
+        let whole = Decoded::of(&bytes(&format!("{FRONT}{SEGMENT}"))).unwrap();
+        assert_eq!(
+            (whole.src.to_string().as_str(), whole.ports, whole.flags),
+            ("198.51.100.7", Some((40_000, 80)), 2)
+        );
+        let cut = Decoded::of(&bytes(FRONT)).unwrap();
+        assert_eq!((cut.dst.to_string().as_str(), cut.ports, cut.protocol), ("192.0.2.10", None, 6));
+        assert_eq!(Decoded::of(&bytes(&FRONT[..60])), None);
+        let tagged = FRONT.replacen(" 0800", " 8100 0064 0800", 1);
+        assert_eq!(
+            Decoded::of(&bytes(&format!("{tagged}{SEGMENT}"))),
+            Some(Decoded { vlan: Some(100), ..whole })
+        );
+        let later = FRONT.replacen("00004000", "00000010", 1);
+        assert_eq!(Decoded::of(&bytes(&format!("{later}{SEGMENT}"))).unwrap().ports, None);
+        assert_eq!(whole.reversed().ports, Some((80, 40_000)));
+    }
+
+    #[test]
+    fn ports_are_found_behind_ipv6_extension_headers() {
+        let addresses = "20010db8000000000000000000000007 20010db8000000000000000000000010";
+        let frame = |next: &str, rest: &str| {
+            bytes(&format!("020000000001020000000002 86dd 60000000 0028 {next} 40 {addresses} {rest}"))
+        };
+        let udp = "9c40 0035 0008 0000";
+        for (next, rest) in [
+            ("11", String::new()),
+            ("00", "1100000000000000".into()),
+            ("3c", "2b01".to_owned() + &"00".repeat(14) + "1100000000000000"),
+        ] {
+            let packet = Decoded::of(&frame(next, &format!("{rest}{udp}"))).unwrap();
+            assert_eq!((packet.protocol, packet.ports), (17, Some((40_000, 53))), "{next}");
+        }
+        let later = Decoded::of(&frame("2c", &format!("1100 0010 00000001 {udp}"))).unwrap();
+        assert_eq!((later.protocol, later.ports), (17, None));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_much(mut frame in proptest::collection::vec(any::<u8>(), 0..100), kind in 0..4usize) {
+            if let Some(field) = frame.get_mut(12..14) {
+                field.copy_from_slice(&[[8, 0], [0x86, 0xdd], [0x81, 0], [0, 0]][kind]);
+            }
+            let _ = Decoded::of(&frame);
+        }
+    }
+}

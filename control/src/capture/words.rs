@@ -82,3 +82,81 @@ fn time(milliseconds: u64) -> String {
     let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
     format!("{:02}:{:02}:{:02}.{rest:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> Row {
+        Row {
+            time_ms: 86_400_000 + 50_602_101,
+            worker: 1,
+            interface: "eth0".into(),
+            out: Some("eth1".into()),
+            verdict: "forward".into(),
+            reason: None,
+            service: Some("192.0.2.10:80/tcp".into()),
+            real: Some("192.0.2.21".parse().unwrap()),
+            generation: 3,
+            received_bytes: Some(54),
+            received: "0200000000010200000000020800450000280000400040060000c6336407c000020a\
+                       9c40005000000000000000005002ffff00000000"
+                .into(),
+            sent_bytes: Some(54),
+            sent: String::new(),
+            not_recorded: 0,
+        }
+    }
+
+    #[test]
+    fn a_frame_is_told_in_a_line_and_in_a_comment() {
+        let forwarded = row();
+        assert_eq!(
+            line(&forwarded),
+            "14:03:22.101 eth0 198.51.100.7:40000 > 192.0.2.10:80 tcp SYN, 54 bytes: forward to 192.0.2.21 by eth1, \
+             service 192.0.2.10:80/tcp, generation 3, worker 1"
+        );
+        assert_eq!(
+            comment("sent", &forwarded),
+            "sent verdict=forward service=192.0.2.10:80/tcp real=192.0.2.21 generation=3 worker=1"
+        );
+        let gone =
+            Row { verdict: "answer".into(), reason: Some("real_gone".into()), not_recorded: 7, ..row() };
+        assert!(line(&gone).contains(
+            ": answer real_gone, real server 192.0.2.21, service 192.0.2.10:80/tcp, generation 3, worker 1 (7 more before it)"
+        ));
+        let comment = comment("received", &gone);
+        assert!(comment.starts_with("received verdict=answer reason=real_gone service="), "{comment}");
+        assert!(comment.ends_with(" not_recorded=7"), "{comment}");
+    }
+
+    #[test]
+    fn an_answer_of_which_nothing_else_was_kept_is_told_by_what_it_answers() {
+        // A RST from the VIP, turned around again.
+        let sent = "0200000000010200000000020800450000280000400040060000c000020ac6336407\
+                    00509c4000000000000000005004000000000000";
+        let row = Row {
+            verdict: "answer".into(),
+            received: String::new(),
+            received_bytes: None,
+            sent: sent.into(),
+            ..row()
+        };
+        assert!(line(&row).contains("eth0 198.51.100.7:40000 > 192.0.2.10:80 tcp"), "{}", line(&row));
+        let other = Row {
+            received: "00".repeat(20),
+            received_bytes: Some(20),
+            out: None,
+            real: None,
+            service: None,
+            verdict: "drop".into(),
+            reason: Some("ether_type_unsupported".into()),
+            ..row
+        };
+        assert!(
+            line(&other).contains("eth0 not IP, 20 bytes: drop ether_type_unsupported, generation 3"),
+            "{}",
+            line(&other)
+        );
+    }
+}

@@ -48,8 +48,6 @@ pub struct Sieve {
     pub reasons: u64,
 }
 
-const _: () = assert!(DropReason::ALL.len() <= u64::BITS as usize);
-
 impl Sieve {
     /// Lets everything through.
     pub const OPEN: Sieve = Sieve {
@@ -93,5 +91,24 @@ impl Sieve {
 impl Default for Sieve {
     fn default() -> Self {
         Sieve::OPEN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verdict_and_every_reason_has_a_bit() {
+        assert!(DropReason::ALL.len() <= u64::BITS as usize);
+        let one = |reason: DropReason| Sieve { reasons: 1 << reason as u8, ..Sieve::OPEN };
+        for reason in DropReason::ALL {
+            for other in DropReason::ALL {
+                assert_eq!(one(reason).takes(Outcome::Drop, Some(other)), reason == other);
+            }
+        }
+        let answers = Sieve { outcomes: 1 << Outcome::Answer as u8, ..Sieve::OPEN };
+        let taken = Outcome::ALL.map(|outcome| answers.takes(outcome, None));
+        assert_eq!(taken, [false, false, true]);
     }
 }

@@ -19,7 +19,8 @@ fn tapped(rig: &mut Rig, sieve: Sieve, snap: u16) -> TapReader {
 /// Both services; nobody is there for the second.
 fn rig() -> Rig {
     let mut rig = Rig::new(1, 256);
-    let nobody = with(dns(), [], |options| options.no_real = shunt_dataplane::forwarding::NoReal::Unreachable);
+    let nobody =
+        with(dns(), [], |options| options.no_real = shunt_dataplane::forwarding::NoReal::Unreachable);
     rig.publish(&[service(http(), [up(1), up(2)]), nobody]);
     rig
 }
@@ -44,7 +45,8 @@ fn a_tap_has_each_frame_as_it_came_in_and_as_it_went_out() {
         assert_eq!((facts.outcome, facts.reason), (Outcome::Forward, None));
         assert_eq!((facts.ingress, facts.egress), (PortId(0), PortId(out)));
         assert_eq!(facts.to.0[..], sent[..6]);
-        let (id, service) = rig.state().services().find(|(_, service)| *service.key() == http()).expect("the service");
+        let (id, service) =
+            rig.state().services().find(|(_, service)| *service.key() == http()).expect("the service");
         let (slot, epoch) = facts.real.expect("its flow is remembered");
         let real = service.tenant(slot, epoch).expect("its real server is there");
         assert_eq!((facts.service, real.path().expect("up").header.destination()), (Some(id), facts.to));
@@ -82,7 +84,10 @@ fn a_snap_length_cuts_what_is_kept_and_not_what_is_said_of_it() {
     let (_, sent) = rig.send(0, 0, &frame).expect("it is forwarded");
     let found = taken(&mut tap);
     assert_eq!((&found[0].received[..], &found[0].sent[..]), (&frame[..60], &sent[..60]));
-    assert_eq!((usize::from(found[0].facts.received), usize::from(found[0].facts.sent)), (frame.len(), sent.len()));
+    assert_eq!(
+        (usize::from(found[0].facts.received), usize::from(found[0].facts.sent)),
+        (frame.len(), sent.len())
+    );
 }
 
 #[test]
@@ -137,7 +142,7 @@ fn recording_allocates_nothing() {
         for _ in 0..8 {
             port(seat, 0).arrive(&frame);
         }
-        let cost = calls(|| drop(seat.worker.turn(turn)));
+        let cost = calls(|| assert_eq!(seat.worker.turn(turn), 8));
         for id in 0..PORTS {
             port(seat, id).sent(|_| ());
         }
@@ -176,6 +181,7 @@ proptest! {
         let expected = host.is_none_or(|host| host == src) && wanted.is_none_or(|port| port == dst_port);
         prop_assert_eq!(one_way.has(Some(&packet)), expected);
         prop_assert!(sieve.has(None), "what cannot be told goes through");
-        prop_assert!(sieve.has(Some(&Packet { kind: Kind::Error, ..packet })));
+        let error = Packet { kind: Kind::Error, ..packet };
+        prop_assert!(sieve.has(Some(&error)));
     }
 }
