@@ -192,6 +192,7 @@ fn a_capture_has_each_frame_as_received_and_as_sent_with_its_verdict_and_survive
         (&["host", "nobody"][..], "character 6: \"nobody\": an address is expected"),
         (&["reason", "no_reel"], "no_real?"),
         (&["-w", "/proc/nowhere/file"], "cannot be written"),
+        (&["-w", "/dev/full"], "No space left on device"),
     ] {
         let complaint = director.ask(&[&["capture"], arguments].concat()).expect_err("refused");
         assert!(complaint.contains(told), "{complaint}");
@@ -290,6 +291,11 @@ fn what_was_refused_before_anybody_asked_is_in_the_flight_recorder() {
         "{forwarded:#?}"
     );
     assert_eq!(past(&["verdict", "drop"]), Vec::<String>::new());
+    let first = lab.real_server(0).address().to_string();
+    let of_first = past(&["service", "192.0.2.10:80/tcp", "and", "real", &first]);
+    let expected: Vec<String> =
+        forwarded.iter().filter(|line| line.contains(&format!(" to {first} "))).cloned().collect();
+    assert_eq!(of_first, expected);
 
     // The same as a file.
     let file: PathBuf = lab.file("past.pcapng");

@@ -57,7 +57,7 @@ impl Arguments {
         let filter = self.filter.join(" ");
         Filter::parse(&filter).map_err(anyhow::Error::msg)?;
         // Before anything is captured.
-        let file = self.write.as_deref().map(Output::open).transpose()?;
+        let file = self.write.as_deref().map(Target::open).transpose()?;
         let last_ms = self.last.map(|last| u64::try_from(last.as_millis()).unwrap_or(u64::MAX));
         let start = Ask::Start { filter: filter.clone(), snap: self.snaplen, last_ms };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -70,7 +70,7 @@ impl Arguments {
                 complain(&format!("capturing on {}; Ctrl-C ends it\n", started.interfaces.join(", ")));
             }
             let sink = match file {
-                Some(output) => Sink::File(self.begin(output, &started, &filter)?),
+                Some(target) => Sink::File(self.begin(target, &started, &filter)?),
                 None => Sink::Lines,
             };
             let mut tally = Tally::default();
@@ -80,9 +80,9 @@ impl Arguments {
         })
     }
 
-    fn begin(&self, output: Output, started: &Started, filter: &str) -> anyhow::Result<File<Output>> {
-        File::begin(output, &started.interfaces, filter, self.snaplen)
-            .map_err(|error| self.unwritable(error, 0))
+    fn begin(&self, target: Target, started: &Started, filter: &str) -> anyhow::Result<File<Output>> {
+        let begin = |output| File::begin(output, &started.interfaces, filter, self.snaplen);
+        target.empty().and_then(begin).map_err(|error| self.unwritable(error, 0))
     }
 
     async fn follow(
@@ -100,9 +100,8 @@ impl Arguments {
             tally.counts.clone_from(&batch.counts);
             tally.not_recorded = batch.not_recorded;
             let left = self.count.map_or(u64::MAX, |count| count - tally.frames);
-            let wanted = batch.frames.iter().take(usize::try_from(left).unwrap_or(usize::MAX));
-            let written =
-                wanted.map(|row| sink.write(row).inspect(|()| tally.frames += 1)).collect::<io::Result<()>>();
+            let mut wanted = batch.frames.iter().take(usize::try_from(left).unwrap_or(usize::MAX));
+            let written = wanted.try_for_each(|row| sink.write(row).inspect(|()| tally.frames += 1));
             let written = written.and_then(|()| sink.flush());
             let is_full = self.count == Some(tally.frames);
             // What was captured before the end is read before it.
@@ -179,23 +178,28 @@ impl Sink {
     }
 }
 
-/// A file, or standard output.
 type Output = BufWriter<Box<dyn Write>>;
 
-/// Opens what `-w` names.
-trait Open: Sized {
-    fn open(path: &Path) -> anyhow::Result<Self>;
-}
+/// Where a file goes: what `-w` names, or standard output.
+struct Target(Option<StdFile>);
 
-impl Open for Output {
+impl Target {
+    /// Opens it. What is in it already stays until there is something to put in its place.
     fn open(path: &Path) -> anyhow::Result<Self> {
-        let output: Box<dyn Write> = match path == Path::new("-") {
-            true => Box::new(io::stdout()),
-            false => Box::new(
-                StdFile::create(path).with_context(|| format!("{} cannot be written", path.display()))?,
-            ),
-        };
-        Ok(BufWriter::new(output))
+        if path == Path::new("-") {
+            return Ok(Target(None));
+        }
+        let file = StdFile::options().write(true).create(true).truncate(false).open(path);
+        Ok(Target(Some(file.with_context(|| format!("{} cannot be written", path.display()))?)))
+    }
+
+    fn empty(self) -> io::Result<Output> {
+        let Some(file) = self.0 else { return Ok(BufWriter::new(Box::new(io::stdout()))) };
+        // A pipe is empty.
+        if file.metadata()?.is_file() {
+            file.set_len(0)?;
+        }
+        Ok(BufWriter::new(Box::new(file)))
     }
 }
 

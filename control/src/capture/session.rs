@@ -4,14 +4,13 @@
 //! *Invariants*: at most [`MOST`] captures, of which one has the tap; one that nobody reads for [`LEASE`] is over.
 
 use std::collections::VecDeque;
-use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use shunt_dataplane::clock::Clock;
 use shunt_dataplane::plane::Dataplane;
-use shunt_dataplane::recorder::{Captured, Facts, FlightReader, KEPT, MAX_SNAP, Past, TapReader};
+use shunt_dataplane::recorder::{Captured, Facts, FlightReader, KEPT, MAX_SNAP, Outcome, Past, TapReader};
 
 use super::filter::{Filter, Subject};
 use super::names::Names;
@@ -206,7 +205,7 @@ fn row_of(frame: &Captured, names: &Names, filter: &Filter, start: u64) -> Optio
 fn row_of_past(worker: usize, past: &Past, names: &Names, filter: &Filter, start: u64) -> Option<Row> {
     let Past { facts, bytes, skipped } = past;
     let packet = Decoded::of(bytes).map(|packet| match facts.outcome {
-        shunt_dataplane::recorder::Outcome::Answer if facts.shows_sent => packet.reversed(),
+        Outcome::Answer if facts.shows_sent => packet.reversed(),
         _ => packet,
     });
     let row = row(worker, facts, packet, names, filter, start)?;
@@ -255,15 +254,16 @@ fn start_of(clock: Clock) -> u64 {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("a string takes all that is written to it");
-    }
-    text
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
 }
 
 /// A body that is half read is as good as a whole one.
-fn lock(body: &Mutex<Body>) -> std::sync::MutexGuard<'_, Body> {
+fn lock(body: &Mutex<Body>) -> MutexGuard<'_, Body> {
     body.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

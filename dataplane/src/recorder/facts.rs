@@ -135,7 +135,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     /// Facts of any kind, numbered.
-    pub fn any() -> impl Strategy<Value = Facts> {
+    pub fn any_facts() -> impl Strategy<Value = Facts> {
         let when = (0..1u64 << 48, 0..1u64 << 48, 0..1u64 << 32);
         let verdict = (0..3usize, 0..DropReason::ALL.len());
         let place = (any_port(), any_port(), proptest::option::of(any::<u16>()), any_real());
@@ -165,11 +165,9 @@ pub(super) mod tests {
         proptest::option::of((any::<u16>(), any::<u8>()).prop_map(|(slot, epoch)| (RealSlot(slot), epoch)))
     }
 
-    use proptest::arbitrary::any;
-
     proptest! {
         #[test]
-        fn facts_come_out_of_their_words_as_they_went_in(facts in self::any(), kept: [u16; 2]) {
+        fn facts_come_out_of_their_words_as_they_went_in(facts in any_facts(), kept: [u16; 2]) {
             prop_assert_eq!(Facts::unpack(facts.pack(kept)), Some((facts, kept)));
         }
 

@@ -90,12 +90,6 @@ impl Flight {
         self.tokens = self.tokens.map(|tokens| tokens.saturating_add(gained).min(DEPTH));
     }
 
-    /// Whether nothing can be recorded before the next tick.
-    #[inline(always)]
-    pub(super) fn is_exhausted(&self) -> bool {
-        self.tokens == [0; CLASSES]
-    }
-
     /// Counts a frame. Returns whether it is to be recorded, and its ordinal.
     #[inline(always)]
     pub(super) fn count(&mut self, outcome: Outcome) -> (bool, u64) {
@@ -106,11 +100,16 @@ impl Flight {
         (is_wanted, self.seen[class])
     }
 
-    /// Counts frames that are not looked at.
+    /// Counts the frames of a burst, by class, if none of them can be recorded. Returns whether that is so.
     #[inline(always)]
-    pub(super) fn skip(&mut self, forwarded: usize, refused: usize) {
-        self.seen[0] += forwarded as u64;
-        self.seen[1] += refused as u64;
+    pub(super) fn skip(&mut self, frames: [usize; CLASSES]) -> bool {
+        let is_wanted = frames.iter().zip(&self.tokens).any(|(&frames, &tokens)| frames > 0 && tokens > 0);
+        if !is_wanted {
+            for (seen, frames) in self.seen.iter_mut().zip(frames) {
+                *seen += frames as u64;
+            }
+        }
+        !is_wanted
     }
 
     /// Records a frame that `count` wanted.

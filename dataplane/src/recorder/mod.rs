@@ -116,11 +116,12 @@ impl Recorder {
         ingress: impl Fn(usize) -> PortId,
     ) {
         let tap = self.armed.peek().0.as_deref();
-        if tap.is_none() && self.flight.is_exhausted() {
+        if tap.is_none() {
             let forwarded = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Forward(_))).count();
             let held = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Hold)).count();
-            self.flight.skip(forwarded, verdicts.len() - forwarded - held);
-            return;
+            if self.flight.skip([forwarded, verdicts.len() - forwarded - held]) {
+                return;
+            }
         }
         for (n, (frame, &verdict)) in burst.iter().zip(verdicts).enumerate() {
             let Some((outcome, reason)) = Outcome::of(verdict) else { continue };

@@ -195,7 +195,7 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recorder::facts::tests::any as any_facts;
+    use crate::recorder::facts::tests::any_facts;
     use proptest::prelude::*;
     use std::collections::VecDeque;
 

@@ -124,7 +124,7 @@ fn a_flood_of_forwarded_frames_never_pushes_out_what_was_refused_and_both_are_co
     let of = |outcome| past.iter().filter(move |past| past.facts.outcome == outcome);
     assert!(of(Outcome::Drop).count() >= 200, "one a millisecond at least");
     // The newest record of a class, and what came after it, is all that there was.
-    let last = |outcome| of(outcome).last().expect("a record").facts.ordinal;
+    let last = |outcome| of(outcome).next_back().expect("a record").facts.ordinal;
     assert!(last(Outcome::Forward) <= 2000 * 63 && last(Outcome::Forward) > 1990 * 63);
     let counted: u64 = of(Outcome::Forward).map(|past| past.skipped + 1).sum();
     assert_eq!(counted, last(Outcome::Forward));
