@@ -1,7 +1,7 @@
 //! The daemon's side. Frames are taken out, named and filtered on a thread of its own, so that a capture of much traffic
 //! delays nobody who asks something else.
 //!
-//! *Invariants*: at most [`MOST`] captures, of which one has the tap; one that nobody reads for [`LEASE`] is over.
+//! *Invariants*: at most four captures, of which one has the tap; one that nobody reads for [`LEASE`] is over.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,8 @@ use crate::admin::server::Call;
 
 /// A capture that nobody reads for so long is over.
 pub const LEASE: Duration = Duration::from_secs(5);
+/// Less than this is rounding, not a clock that was set; milliseconds.
+const STEP: u64 = 10;
 /// Captures at once.
 const MOST: usize = 4;
 /// Bytes of frames in one answer.
@@ -33,6 +35,8 @@ const PAGE: usize = 2000;
 pub struct Captures {
     sessions: Vec<Session>,
     last_id: u64,
+    /// When the workers' clock began, in milliseconds since 1970.
+    start: u64,
 }
 
 struct Session {
@@ -147,7 +151,12 @@ impl Captures {
             None => Source::Tap(plane.tap(filter.sieve(), snap)),
         };
         self.last_id += 1;
-        let body = Body { filter, source, start: start_of(plane.clock()) };
+        // A frame has the same time whenever it is asked for, unless the host's clock was set.
+        let start = start_of(plane.clock());
+        if self.start.abs_diff(start) > STEP {
+            self.start = start;
+        }
+        let body = Body { filter, source, start: self.start };
         self.sessions.push(Session {
             id: self.last_id,
             filter: text.to_owned(),
