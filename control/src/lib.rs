@@ -3,6 +3,7 @@
 pub mod address;
 pub mod admin;
 pub mod announce;
+pub mod capture;
 pub mod compile;
 pub mod config;
 pub mod descriptors;

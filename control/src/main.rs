@@ -52,6 +52,7 @@ fn main() -> ExitCode {
             let answer = question.and_then(|question| ask(&socket, Request::Explain(question)));
             answer.and_then(|answer| out(&arguments.render(&answer.data)))
         }
+        Command::Capture(arguments) => arguments.run(&socket),
         Command::Reload => ask(&socket, Request::Reload).and_then(|answer| say(&answer)),
         Command::Announce { router } => {
             ask(&socket, Request::Announce { router }).and_then(|answer| say(&answer))

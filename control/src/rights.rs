@@ -26,12 +26,10 @@ use caps::{CapSet, Capability, CapsHashSet};
 use crate::error::Error;
 
 /// Those without which there is no run, with what each is for.
-const NEEDED: [(Capability, &str); 4] = [
+const NEEDED: [(Capability, &str); 3] = [
     (Capability::CAP_NET_ADMIN, "CAP_NET_ADMIN (addresses, neighbours, attaching XDP)"),
     (Capability::CAP_NET_RAW, "CAP_NET_RAW (AF_XDP sockets)"),
     (Capability::CAP_BPF, "CAP_BPF (loading the XDP program)"),
-    // `sanitize_ptr_alu` in kernel/bpf/verifier.c: a frame is looked into at an offset that its headers say.
-    (Capability::CAP_PERFMON, "CAP_PERFMON (the same: the kernel verifies it as a trusted one)"),
 ];
 
 /// All that a start may use: the unit of systemd allows these and no others.
@@ -39,7 +37,6 @@ pub const START: &[Capability] = &[
     Capability::CAP_NET_ADMIN,
     Capability::CAP_NET_RAW,
     Capability::CAP_BPF,
-    Capability::CAP_PERFMON,
     // Frames lie in locked memory.
     Capability::CAP_IPC_LOCK,
     // VRRP runs before all that is not real-time.
@@ -52,13 +49,8 @@ pub const START: &[Capability] = &[
 ];
 
 /// The control thread: addresses and neighbours, checks' sockets, the XDP program of `shunt explain`.
-const CONTROL: &[Capability] = &[
-    Capability::CAP_NET_ADMIN,
-    Capability::CAP_NET_RAW,
-    Capability::CAP_BPF,
-    Capability::CAP_PERFMON,
-    Capability::CAP_IPC_LOCK,
-];
+const CONTROL: &[Capability] =
+    &[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW, Capability::CAP_BPF, Capability::CAP_IPC_LOCK];
 /// The same, if programs of the operator's are run.
 const PROGRAMS: &[Capability] = &[Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_KILL];
 
@@ -67,8 +59,7 @@ pub const VRRP: &[Capability] = &[Capability::CAP_NET_RAW];
 /// The one that holds the addresses: they, virtual MACs, and VRRP's raw sockets.
 pub const HOLDER: &[Capability] = &[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
 /// Threads for what may hang: files and names; and `shunt explain` loads its program there.
-pub const HELPER: &[Capability] =
-    &[Capability::CAP_NET_ADMIN, Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_IPC_LOCK];
+pub const HELPER: &[Capability] = &[Capability::CAP_NET_ADMIN, Capability::CAP_BPF, Capability::CAP_IPC_LOCK];
 /// The guard takes addresses away.
 pub const GUARD: &[Capability] = &[Capability::CAP_NET_ADMIN];
 /// The log.

@@ -7,6 +7,7 @@ pub mod confine;
 pub mod worker;
 
 pub mod director;
+pub mod recorder;
 pub mod xsk;
 
 pub mod forwarding;

@@ -25,9 +25,10 @@ use crate::forwarding::{ForwardingState, Synced};
 use crate::hash::HashKey;
 use crate::packet::MacAddress;
 use crate::port::{Pool, PortId};
-use crate::publish::{Publisher, Subscriber};
+use crate::publish::Publisher;
+use crate::recorder::{Armed, FlightReader, Recorder, Sieve, TapReader};
 use crate::stats::WorkerStats;
-use crate::worker::{AttachedPort, Idle, Worker};
+use crate::worker::{AttachedPort, Idle, Remains, Worker};
 use crate::xsk::beat::{Beat, Beats};
 use crate::xsk::lost::Lost;
 use crate::xsk::program::{OpenError, Program, XdpMode};
@@ -88,6 +89,8 @@ pub struct WorkerView {
     pub stats: Arc<WorkerStats>,
     /// Its flow table.
     pub flows: FlowReader,
+    /// Its last verdicts.
+    pub flight: FlightReader,
     /// Where it knows fragments to go.
     pub fragments: FragmentReader,
     /// The core it was to be pinned to; none: the machine told of none.
@@ -141,6 +144,8 @@ pub struct Dataplane {
     /// Of each program.
     beats: Vec<Beats>,
     publisher: Publisher<ForwardingState>,
+    /// What workers capture for, if anybody does.
+    tap: Publisher<Armed>,
     /// What other directors told of their flows.
     synced: Option<FlowTable>,
     /// When this director became the active one last, or ceased to be.
@@ -170,6 +175,7 @@ impl Dataplane {
             programs,
             beats,
             publisher: Publisher::new(ForwardingState::empty(setup.hash_key)),
+            tap: Publisher::new(Armed::default()),
             synced: None,
             took_over: Tick::default(),
             room: None,
@@ -198,11 +204,13 @@ impl Dataplane {
             let stats = Arc::new(WorkerStats::default());
             let (flows, fragments) = (memory.flows.reader(), memory.fragments.reader());
             let director = Director::new(n, memory, rates, stats.clone());
+            let recorder = Recorder::new(n, self.tap.subscribe(), stats.clone());
+            let flight = recorder.reader();
             let core = cores.get(n).copied().flatten();
-            self.workers.push(WorkerView { stats, flows, fragments, core, queues: Vec::new() });
+            self.workers.push(WorkerView { stats, flows, flight, fragments, core, queues: Vec::new() });
             let bound = self.bind(n as u32, RELEASE)?;
-            let subscriber = self.publisher.subscribe();
-            let thread = self.launch(n, bound, (director, subscriber))?;
+            let memory = (director, self.publisher.subscribe(), Some(recorder));
+            let thread = self.launch(n, bound, memory)?;
             self.threads.push(Seat::Running(thread));
         }
         Ok(())
@@ -219,14 +227,17 @@ impl Dataplane {
         &mut self,
         n: usize,
         (ports, pool, queues): Bound,
-        (director, subscriber): (Director, Subscriber<ForwardingState>),
+        (director, subscriber, recorder): Remains,
     ) -> Result<WorkerThread, OpenError> {
         let sockets: Vec<RawFd> = ports.iter().map(|attached| attached.port.fd()).collect();
         let cells = queues.iter().map(|view| (self.beats[view.port.0 as usize].clone(), view.queue));
         let beat = Beat::new(cells.collect(), self.orders.clock);
         let view = &mut self.workers[n];
         // Fills the fill rings; only then may frames be steered to the sockets.
-        let worker = Worker::new(ports, pool, director, subscriber, view.stats.clone());
+        let mut worker = Worker::new(ports, pool, director, subscriber, view.stats.clone());
+        if let Some(recorder) = recorder {
+            worker = worker.with_recorder(recorder);
+        }
         for (view, socket) in queues.iter().zip(&sockets) {
             self.programs[view.port.0 as usize]
                 .set_socket(view.queue, *socket)
@@ -276,9 +287,9 @@ impl Dataplane {
                 return Err(error);
             }
         };
-        let Left { memory: (mut director, mut subscriber), .. } = *left;
+        let Left { memory: (mut director, mut subscriber, recorder), .. } = *left;
         director.recount(subscriber.current());
-        let thread = self.launch(n, bound, (director, subscriber))?;
+        let thread = self.launch(n, bound, (director, subscriber, recorder))?;
         self.threads[n] = Seat::Running(thread);
         Ok(())
     }
@@ -365,6 +376,24 @@ impl Dataplane {
         Shadow::of(self.state(), self.workers.iter().map(|worker| (&worker.flows, &worker.fragments)))
     }
 
+    /// Has workers capture the frames that `sieve` lets through, `snap` bytes of each, in place of what they captured for
+    /// before. Frames that come in from here on are seen.
+    pub fn tap(&mut self, sieve: Sieve, snap: u16) -> TapReader {
+        let reader = TapReader::new(self.workers.len(), self.programs.len(), sieve, snap);
+        self.tap.publish(reader.armed());
+        reader
+    }
+
+    /// Has workers capture nothing any more.
+    pub fn untap(&mut self) {
+        self.tap.publish(Armed::default());
+    }
+
+    /// The workers' clock.
+    pub fn clock(&self) -> Clock {
+        self.orders.clock
+    }
+
     /// The state published last.
     pub fn state(&self) -> &Arc<ForwardingState> {
         self.publisher.current()
@@ -375,9 +404,10 @@ impl Dataplane {
         Tick::from_millis(self.orders.clock.millis())
     }
 
-    /// Frees states that workers have handed back. Call now and then.
+    /// Frees states and taps that workers have handed back. Call now and then.
     pub fn collect(&self) {
         self.publisher.collect();
+        self.tap.collect();
     }
 
     /// The workers.

@@ -166,6 +166,10 @@ pub struct WorkerStats {
     pub frames_held: Counter,
     /// Frames of the UMEM in all.
     pub frames_total: Counter,
+    /// Frames that were captured.
+    pub captured: Counter,
+    /// Frames that were to be captured and were not: whoever captures was too slow.
+    pub capture_lost: Counter,
     /// Times the kernel refused a kick of a ring (sendto, poll): the device is gone, or going.
     pub kicks_refused: Counter,
 }

@@ -21,9 +21,8 @@ const NET_ADMIN: u64 = 1 << 12;
 const NET_RAW: u64 = 1 << 13;
 const IPC_LOCK: u64 = 1 << 14;
 const SYS_NICE: u64 = 1 << 23;
-const PERFMON: u64 = 1 << 38;
 const BPF: u64 = 1 << 39;
-const CONTROL: u64 = NET_ADMIN | NET_RAW | IPC_LOCK | PERFMON | BPF;
+const CONTROL: u64 = NET_ADMIN | NET_RAW | IPC_LOCK | BPF;
 const PROGRAMS: u64 = KILL | SETGID | SETUID;
 
 /// What /proc says of a thread or process.
@@ -139,10 +138,7 @@ fn every_thread_and_the_guard_have_what_they_need_and_nothing_more() {
     let guard = wait::until(SOON, "the guard", || process(&lab, "guard"));
     assert_eq!(Rights::read(&guard), Rights::kept(NET_ADMIN), "the guard");
     assert!(
-        director
-            .log()
-            .text()
-            .contains("rights: the control thread keeps NET_ADMIN NET_RAW BPF PERFMON IPC_LOCK;")
+        director.log().text().contains("rights: the control thread keeps NET_ADMIN NET_RAW BPF IPC_LOCK;")
     );
 }
 

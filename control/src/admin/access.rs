@@ -51,6 +51,8 @@ pub fn needed(request: &Request) -> Access {
             | What::Metrics => Access::Read,
         },
         Request::Explain(_) => Access::Read,
+        // What clients say is in it.
+        Request::Capture(_) => Access::Full,
         // A plan says whether a password is the one that is in force, to whoever asks often enough.
         Request::Plan { .. } => Access::Full,
         Request::Apply { .. } | Request::Confirm { .. } | Request::Rollback => Access::Full,

@@ -153,6 +153,8 @@ const METRICS: &[Metric] = &[
     metric("shunt_worker_sent_bytes_total", "Their bytes", WORKERS, C("tx_bytes"), OF_WORKER),
     metric("shunt_worker_dropped_frames_total", "Frames that the worker dropped, by reason", WORKERS, Map("dropped", "reason"), OF_WORKER),
     metric("shunt_worker_checksums_completed_total", "Checksums completed for a sender that left them to hardware", WORKERS, C("checksums_completed"), OF_WORKER),
+    metric("shunt_worker_captured_frames_total", "Frames that were captured", WORKERS, C("captured"), OF_WORKER),
+    metric("shunt_worker_capture_lost_frames_total", "Frames that were to be captured and found no room", WORKERS, C("capture_lost"), OF_WORKER),
     metric("shunt_worker_kicks_refused_total", "Times the kernel refused to be told of a ring", WORKERS, C("kicks_refused"), OF_WORKER),
     metric("shunt_worker_state", "How it does: 1 for that, 0 for the others", WORKERS, State("state", "state", &["up", "starved", "hung", "dead"]), OF_WORKER),
     metric("shunt_worker_restarts_total", "Times another worker took the place of one that died", WORKERS, C("restarts"), OF_WORKER),

@@ -7,6 +7,7 @@
 //! <- {"ok":false,"error":"director.toml:3:8: error: ..."}
 //! ```
 
+use crate::capture::protocol::Ask;
 use crate::config::Bundle;
 use crate::edit::Edit;
 use crate::explain::question::Question;
@@ -74,6 +75,8 @@ pub enum Request {
     Confirm,
     /// What was applied goes, before its time is over.
     Rollback,
+    /// Frames as received and as sent, with their verdicts.
+    Capture(Ask),
     /// Announce the addresses of virtual routers that are active.
     Announce {
         /// Its name; none: all.

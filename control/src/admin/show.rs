@@ -462,6 +462,8 @@ impl Facts<'_> {
                     "drops": stats.drops_total(),
                     "dropped": dropped(stats),
                     "checksums_completed": stats.checksums_completed.value(),
+                    "captured": stats.captured.value(),
+                    "capture_lost": stats.capture_lost.value(),
                     "kicks_refused": stats.kicks_refused.value(),
                     "generation": stats.generation.value(),
                     "bursts": stats.bursts.value(),

@@ -8,6 +8,7 @@
 
 mod adopt;
 mod apply;
+mod capture;
 mod edit;
 mod explain;
 mod metrics;
@@ -37,6 +38,7 @@ use crate::admin::http::Web;
 use crate::admin::protocol::{Answer, Request};
 use crate::admin::reloads::Reloads;
 use crate::admin::server::{Call, Server};
+use crate::capture::session::Captures;
 use crate::compile::{self, Standing};
 use crate::config::{self, Loaded};
 use crate::descriptors;
@@ -138,6 +140,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                 let _ = supervisor.reload_told().await;
             }
             _ = housekeeping.tick() => {
+                supervisor.captures.expire(&mut supervisor.plane);
                 supervisor.plane.collect();
                 supervisor.track();
                 supervisor.observe_traffic();
@@ -186,6 +189,7 @@ struct Supervisor {
     notifier: Notifier,
     /// News that nobody has been told yet: a reload that fails has none.
     untold: Vec<News>,
+    captures: Captures,
     passive: PassiveHealth,
     quorums: Quorums,
     slow_start: SlowStart,
@@ -253,6 +257,7 @@ impl Supervisor {
             said: Standings::new(),
             notifier,
             untold: Vec::new(),
+            captures: Captures::default(),
             passive: PassiveHealth::default(),
             quorums: Quorums::default(),
             slow_start: SlowStart::default(),
@@ -407,6 +412,10 @@ impl Supervisor {
             let question = question.clone();
             return self.explain(&question, call);
         }
+        if let Request::Capture(ask) = call.request() {
+            let ask = ask.clone();
+            return self.capture(&ask, call);
+        }
         let answer = match call.request() {
             Request::Plan { configuration } => {
                 let configuration = configuration.clone();
@@ -422,7 +431,7 @@ impl Supervisor {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
             },
-            Request::Explain(_) => unreachable!("answered above"),
+            Request::Explain(_) | Request::Capture(_) => unreachable!("answered above"),
             Request::Zero { service } => self.zero_traffic(service.as_deref()),
             Request::Edit { edits } => match self.edit(edits).await {
                 Ok(text) => Answer::text(text),

@@ -15,11 +15,8 @@ use std::{io, thread};
 
 use crate::clock::Clock;
 use crate::confine::confine;
-use crate::director::Director;
-use crate::forwarding::ForwardingState;
 use crate::port::Port;
-use crate::publish::Subscriber;
-use crate::worker::{Idle, Worker};
+use crate::worker::{Idle, Remains, Worker};
 use crate::xsk::beat::Beat;
 use crate::xsk::program::OpenError;
 
@@ -41,7 +38,7 @@ pub(super) struct WorkerThread(JoinHandle<Left>);
 
 /// What a worker leaves.
 pub(super) struct Left {
-    pub(super) memory: (Director, Subscriber<ForwardingState>),
+    pub(super) memory: Remains,
     /// Its last words; none: it was told to stop.
     pub(super) panic: Option<String>,
 }

@@ -51,8 +51,8 @@ pub enum OpenError {
     #[error("{interface}: queue {queue}: the AF_XDP socket could not be opened: {reason}")]
     Bind { interface: String, queue: u32, reason: String },
     #[error(
-        "the kernel refuses: {what}: not permitted. Run shunt as root, or with CAP_NET_ADMIN, CAP_NET_RAW, \
-             CAP_BPF and CAP_PERFMON (and CAP_IPC_LOCK, or an unlimited memlock limit)"
+        "the kernel refuses: {what}: not permitted. Run shunt as root, or with CAP_NET_ADMIN, CAP_NET_RAW and \
+             CAP_BPF (and CAP_IPC_LOCK, or an unlimited memlock limit)"
     )]
     NotPermitted { what: String },
     #[error(

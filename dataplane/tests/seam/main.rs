@@ -24,6 +24,7 @@ mod policies;
 mod publish;
 mod ranges;
 mod readme;
+mod recorder;
 mod rig;
 mod room;
 mod schedulers;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// Files of the packet path, and the functions in them that run before or beside it.
-const HOT: [(&str, &[&str]); 45] = [
+const HOT: [(&str, &[&str]); 50] = [
     ("src/worker.rs", &["new"]),
     ("src/director.rs", &["new", "for_workers"]),
     ("src/director/allowance.rs", &["new"]),
@@ -13,6 +13,11 @@ const HOT: [(&str, &[&str]); 45] = [
     ("src/director/recount.rs", &[]),
     ("src/director/relay.rs", &[]),
     ("src/director/risk.rs", &[]),
+    ("src/recorder/mod.rs", &["new"]),
+    ("src/recorder/facts.rs", &[]),
+    ("src/recorder/flight.rs", &["new", "since"]),
+    ("src/recorder/sieve.rs", &[]),
+    ("src/recorder/tap.rs", &["new", "take", "pop"]),
     ("src/answer.rs", &[]),
     ("src/parse/mod.rs", &[]),
     ("src/parse/fragment.rs", &[]),
