@@ -8,7 +8,7 @@ use std::time::Duration;
 use shunt_dataplane::clock::TICKS_PER_SECOND;
 use shunt_dataplane::flow::{FlowState, Timeouts as CompiledTimeouts};
 use shunt_dataplane::forwarding::{
-    BuildError, Builder, ForwardingState, Options, Path, Persistence as CompiledPersistence, Real, RealSpec,
+    BuildError, Builder, ForwardingState, NoReal, Options, Path, Persistence as CompiledPersistence, Real, RealSpec,
     ServiceKey as CompiledKey, ServiceSpec,
 };
 use shunt_dataplane::packet::{MacAddress, Protocol as CompiledProtocol};
@@ -48,6 +48,8 @@ pub struct Inputs<'a> {
     pub slow_start: &'a SlowStart,
     /// The real servers' MAC addresses.
     pub neighbors: &'a NeighborView,
+    /// The start is over: what is not known by now is not waited for.
+    pub is_ready: bool,
 }
 
 /// How a real server stands.
@@ -168,7 +170,7 @@ impl Inputs<'_> {
                     weight: *weight,
                     share,
                     thresholds: real.thresholds,
-                    healthy: is_up && !is_sorry,
+                    healthy: is_up && !is_sorry && self.is_ready,
                     // Who lives while the sorry server answers is spared new flows, not its old ones.
                     keeps_flows: real.inhibit || is_up,
                     path: self.path(real),
@@ -176,7 +178,13 @@ impl Inputs<'_> {
             })
             .collect();
         specs.extend(self.sorry(service, is_sorry));
-        ServiceSpec { key: compiled_key(&service.key), options: options(service), reals: specs }
+        let mut options = options(service);
+        if !self.is_ready {
+            // By those real servers alone that are known so far the hash would send old connections elsewhere, and new ones
+            // would be told that nobody is there. Clients send again what nobody answers.
+            options.no_real = NoReal::Silent;
+        }
+        ServiceSpec { key: compiled_key(&service.key), options, reals: specs }
     }
 
     /// The sorry server while it answers, and after that as long as it keeps its flows.

@@ -78,6 +78,7 @@ impl World {
             quorums: &self.quorums,
             vips: &self.vips,
             slow_start: &self.slow_start,
+            is_ready: true,
         }
     }
 
@@ -111,6 +112,18 @@ fn a_healthy_resolved_real_server_is_up_by_the_current_mac_addresses() {
     assert_eq!(world.standing(), Standing::Up);
     assert_eq!(world.path(), Some(Path { header, port: PortId(0), mtu: 1500, vlan: Vlan::Keep }));
     assert_eq!(world.state(), RealState::Up);
+}
+
+#[test]
+fn before_the_start_is_over_nobody_takes_a_flow_and_clients_are_told_nothing() {
+    let world = World::new();
+    let empty = ForwardingState::empty(HashKey([0, 0]));
+    let state = compile(Inputs { is_ready: false, ..world.inputs() }, &empty, 1).unwrap();
+    let (_, service) = state.services().next().unwrap();
+    let (_, real) = service.reals().next().unwrap();
+    assert_eq!((real.state(), real.keeps_flows()), (RealState::Down, true), "flows that others tell of are its own");
+    assert_eq!(service.options().no_real, NoReal::Silent);
+    assert_eq!(world.compiled(|service| service.options().no_real), world.model.services[0].no_real);
 }
 
 #[test]

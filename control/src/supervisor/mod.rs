@@ -4,6 +4,8 @@
 //! *Invariants*
 //! - the order at start: steer, then own the VIP; at the end: give the VIP up, then stop steering. So no frame of
 //!   a service ever meets the kernel, which would answer a client with a RST;
+//! - until the first checks and MAC addresses are known, or were waited for long enough, frames of services are dropped
+//!   without a word: a restart leaves each connection where the hash over all real servers has it;
 //! - a configuration that is refused changes nothing.
 
 mod adopt;
@@ -104,6 +106,10 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     let result = loop {
         if ready_by.is_some_and(|by| supervisor.is_settled() || Instant::now() >= by) {
             ready_by = None;
+            supervisor.is_ready = true;
+            if let Err(error) = supervisor.publish() {
+                break Err(error);
+            }
             supervisor.say_ready();
         }
         supervisor.follow_readiness();
@@ -338,7 +344,6 @@ impl Supervisor {
     }
 
     fn say_ready(&mut self) {
-        self.is_ready = true;
         let standing = self.standing();
         tracing::info!("ready: {standing}");
         self.systemd.status(standing);

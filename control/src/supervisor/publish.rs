@@ -46,6 +46,7 @@ impl Supervisor {
             passive: &self.passive,
             quorums: &self.quorums,
             slow_start: &self.slow_start,
+            is_ready: self.is_ready,
         }
     }
 
