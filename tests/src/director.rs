@@ -114,7 +114,14 @@ impl Director {
             std::fs::write(folder.join(name), text).unwrap_or_else(|fault| panic!("{name}: {fault}"));
         }
         let (config, text) = files.first().expect("a configuration");
-        Director::launch_with(host, text, folder.join(config), folder.join("shunt.sock"), mounts, String::new())
+        Director::launch_with(
+            host,
+            text,
+            folder.join(config),
+            folder.join("shunt.sock"),
+            mounts,
+            String::new(),
+        )
     }
 
     /// Starts shunt after the lines of a shell script, as [`Host::command_after`] has it, and does not wait for anything.

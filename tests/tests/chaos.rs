@@ -37,7 +37,8 @@ fn suffers(faults: &[Fault]) {
     }
     let [before, after] = outcome.held;
     assert!(after.descriptors <= before.descriptors, "files: {before:?} {after:?}");
-    assert!(after.threads <= before.threads && after.children <= before.children, "{before:?} {after:?}");
+    // One that reads files is kept for the next file.
+    assert!(after.threads <= before.threads + 1 && after.children <= before.children, "{before:?} {after:?}");
     assert!(after.resident <= before.resident + GROWTH, "memory: {before:?} {after:?}");
 }
 

@@ -59,7 +59,11 @@ impl Scene {
     #[track_caller]
     fn flows(&self) -> Vec<Explained> {
         let client = self.lab.client(0).address();
-        self.downloads.ports().into_iter().map(|port| shown::explained(&self.director, client, port)).collect()
+        self.downloads
+            .ports()
+            .into_iter()
+            .map(|port| shown::explained(&self.director, client, port))
+            .collect()
     }
 
     /// Ends the director and starts it; on return those who can go on have done so.

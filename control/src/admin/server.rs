@@ -1,15 +1,22 @@
 //! The daemon's end of the admin socket. Connections are served by tasks of their own; each request is handed to the
 //! supervisor as a [`Call`], so that a slow or silent client delays nobody.
 //!
+//! Whoever holds connections open keeps nobody out: where there are as many as may be, a newcomer takes the place of the one
+//! that has been silent for longest. They never take more than a share of the files that may be open, which checks need too.
+//!
 //! *Invariants*: the socket has mode 0600 from the moment it exists; a stale one (nobody listens) is replaced, a live
 //! one or a file of another kind is an error; it is removed when the server is dropped.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -18,8 +25,9 @@ use tokio::task::JoinHandle;
 use crate::admin::protocol::{Answer, Envelope, MAX_REQUEST, Request, VERSION};
 use crate::error::Error;
 
-/// Clients served at once; more wait to be accepted.
+/// Clients served at once, and the share of all files that may be open: one in so many.
 const CLIENTS: usize = 64;
+const SHARE: u64 = 8;
 /// A client that says nothing, or takes nothing, for this long is shown the door.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -120,29 +128,73 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     listener
 }
 
-async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CLIENTS));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let calls = calls.clone();
-                tokio::spawn(async move {
-                    // A client that breaks off is its own business.
-                    let _ = serve(stream, calls).await;
-                    drop(place);
-                });
+/// Those who are served, the oldest first.
+struct Served {
+    clients: VecDeque<Client>,
+    most: usize,
+}
+
+struct Client {
+    task: JoinHandle<()>,
+    /// It has asked, and waits for its answer.
+    is_waiting: Arc<AtomicBool>,
+}
+
+impl Served {
+    fn new() -> Served {
+        let (_, limit) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
+        let share = usize::try_from(limit / SHARE).unwrap_or(usize::MAX);
+        Served { clients: VecDeque::new(), most: share.clamp(1, CLIENTS) }
+    }
+
+    /// Serves one more, if there is a place or somebody silent has one.
+    fn add(&mut self, stream: UnixStream, calls: mpsc::Sender<Call>) {
+        self.clients.retain(|client| !client.task.is_finished());
+        if self.clients.len() >= self.most {
+            // Relaxed: one thread.
+            let is_silent = |client: &Client| !client.is_waiting.load(Ordering::Relaxed);
+            match self.clients.iter().position(is_silent).and_then(|n| self.clients.remove(n)) {
+                Some(silent) => silent.task.abort(),
+                None => return refuse(&stream),
             }
+        }
+        let is_waiting = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&is_waiting);
+        // A client that breaks off is its own business.
+        let task = tokio::spawn(async move { drop(serve(stream, calls, &told).await) });
+        self.clients.push_back(Client { task, is_waiting });
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.clients.iter().for_each(|client| client.task.abort());
+    }
+}
+
+/// Says that there is no place. Whoever cannot take so few bytes at once gets none.
+fn refuse(stream: &UnixStream) {
+    let answer = Answer::error("too many clients wait for an answer: ask again".into());
+    let _ = stream.try_write(format!("{}\n", serde_json::json!(answer)).as_bytes());
+}
+
+async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
+    let mut served = Served::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => served.add(stream, calls.clone()),
             // Out of file descriptors, say: wait for some to be closed.
             Err(error) => {
                 tracing::warn!("an admin connection could not be accepted: {error}");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
+        // Who was sent away has closed its connection before another one is accepted.
+        tokio::task::yield_now().await;
     }
 }
 
-async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> {
+async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>, is_waiting: &AtomicBool) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -152,6 +204,7 @@ async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> 
         if line.is_empty() {
             return Ok(());
         }
+        is_waiting.store(true, Ordering::Relaxed);
         let (answer, last) = match parse(&line) {
             Ok(request) => {
                 let (reply, answer) = oneshot::channel();
@@ -166,6 +219,7 @@ async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> 
         let mut text = serde_json::to_vec(&answer)?;
         text.push(b'\n');
         tokio::time::timeout(PATIENCE, write.write_all(&text)).await??;
+        is_waiting.store(false, Ordering::Relaxed);
         if last {
             return Ok(());
         }
@@ -198,6 +252,31 @@ mod tests {
         assert!(parse(br#"{"version":1,"command":"dance"}"#).unwrap_err().contains("dance"));
         assert!(parse(&vec![b' '; MAX_REQUEST + 1]).unwrap_err().contains("at most"));
         assert_eq!(parse(br#"{"version":1,"command":"reload"}"#), Ok(Request::Reload));
+    }
+
+    #[tokio::test]
+    async fn whoever_is_silent_makes_way_and_whoever_waits_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shunt.sock");
+        let mut server = Server::bind(&path).unwrap();
+        let request = b"{\"version\":1,\"command\":\"reload\"}\n";
+        let mut patient = UnixStream::connect(&path).await.unwrap();
+        patient.write_all(request).await.unwrap();
+        let call = server.next().await.unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..3 * CLIENTS {
+            silent.push(UnixStream::connect(&path).await.unwrap());
+        }
+        let mut late = UnixStream::connect(&path).await.unwrap();
+        late.write_all(request).await.unwrap();
+        server.next().await.unwrap().answer(Answer::text("late".into()));
+        call.answer(Answer::text("first".into()));
+        for (stream, word) in [(&mut late, "late"), (&mut patient, "first")] {
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).await.unwrap();
+            assert!(line.contains(word), "{line}");
+        }
+        assert_eq!(silent[0].read(&mut [0]).await.unwrap_or(0), 0, "it was sent away");
     }
 
     #[tokio::test]

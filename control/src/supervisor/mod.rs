@@ -13,6 +13,7 @@ mod edit;
 mod explain;
 mod metrics;
 mod publish;
+mod queues;
 mod readiness;
 mod sync;
 mod traffic;
@@ -58,6 +59,7 @@ use crate::sync::FlowSyncer;
 use crate::systemd::Systemd;
 use crate::vrrp::thread::VrrpThread;
 use crate::vrrp::track::{self, Trackers};
+use queues::Queues;
 use readiness::Readiness;
 use vrrp::Pulse;
 
@@ -112,7 +114,11 @@ pub async fn run(options: &Options) -> Result<(), Error> {
             }
             supervisor.say_ready();
         }
-        supervisor.follow_readiness();
+        if supervisor.follow_readiness()
+            && let Err(error) = supervisor.publish()
+        {
+            break Err(error);
+        }
         tokio::select! {
             Some(event) = events.recv() => {
                 let mut result = supervisor.handle(event).await;
@@ -138,6 +144,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                 }
                 supervisor.track();
                 supervisor.observe_traffic();
+                supervisor.observe_queues();
                 if let Err(error) = supervisor.watch_clients_and_starts() {
                     break Err(error);
                 }
@@ -188,6 +195,7 @@ struct Supervisor {
     pulse: Pulse,
     sync: Option<FlowSyncer>,
     readiness: Readiness,
+    queues: Queues,
     guard: Option<Guard>,
     web: Web,
     reloads: Reloads,
@@ -247,6 +255,7 @@ impl Supervisor {
             pulse: Pulse::default(),
             sync: None,
             readiness: Readiness::new(Instant::now().into()),
+            queues: Queues::new(),
             guard: None,
             web,
             reloads: Reloads::new(),

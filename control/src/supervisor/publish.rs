@@ -47,6 +47,7 @@ impl Supervisor {
             quorums: &self.quorums,
             slow_start: &self.slow_start,
             is_ready: self.is_ready,
+            is_seeking: self.readiness.is_seeking,
         }
     }
 
@@ -86,6 +87,7 @@ impl Supervisor {
             self.inputs(&views).alive(service, |real| standing(service, real).clone())
         });
         self.quorums = quorums;
+        self.readiness.was_seeking = self.readiness.is_seeking;
         let state = compile(self.inputs(&views), self.plane.state(), self.plane.workers().len())?;
         self.plane.publish(state).map_err(Error::Steer)?;
         for (service, real) in self.reals() {

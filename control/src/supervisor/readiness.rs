@@ -20,6 +20,10 @@ pub(super) struct Readiness {
     reals: Reals,
     /// The flows of the others are here, or are not waited for.
     pub(super) synced: bool,
+    /// A link of the director's own went or came, and since then not all real servers were found.
+    pub(super) is_seeking: bool,
+    /// The same, as the workers know it.
+    pub(super) was_seeking: bool,
     /// What the VRRP thread was told last.
     told: Option<bool>,
 }
@@ -37,17 +41,20 @@ enum Reals {
 impl Readiness {
     /// At the start.
     pub(super) fn new(now: Instant) -> Readiness {
-        Readiness { reals: Reals::Sought { until: now + SETTLE }, synced: true, told: None }
+        let reals = Reals::Sought { until: now + SETTLE };
+        Readiness { reals, synced: true, is_seeking: false, was_seeking: false, told: None }
     }
 
     /// An interface went down, `by_router` if a router is on it.
     fn cut(&mut self, now: Instant, by_router: bool) {
         self.reals = if by_router { Reals::Cut } else { Reals::Sought { until: now + SETTLE } };
+        self.is_seeking = true;
     }
 
     /// An interface came up.
     fn mend(&mut self, now: Instant) {
         self.reals = Reals::Sought { until: now + SETTLE };
+        self.is_seeking = true;
     }
 
     /// Whether it may take over, if that is not what was said last.
@@ -56,6 +63,7 @@ impl Readiness {
             && (all_up || now >= until)
         {
             self.reals = Reals::Found;
+            self.is_seeking = false;
         }
         let may = self.synced && self.reals == Reals::Found;
         (self.told.replace(may) != Some(may)).then_some(may)
@@ -63,12 +71,13 @@ impl Readiness {
 }
 
 impl Supervisor {
-    /// Tells the thread if there is something new. To be called after what is known was compiled.
-    pub(super) fn follow_readiness(&mut self) {
+    /// Tells the thread if there is something new; whether there is for workers. To be called after what is known was compiled.
+    pub(super) fn follow_readiness(&mut self) -> bool {
         let all_up = self.said.values().all(|standing| standing.is_up());
         if let Some(may) = self.readiness.news(Instant::now(), all_up) {
             self.vrrp.allow_preempt(may);
         }
+        self.readiness.was_seeking != self.readiness.is_seeking
     }
 
     /// A link of the director's own went or came.
@@ -118,11 +127,15 @@ mod tests {
         let now = Instant::now();
         let mut ready = Readiness::new(now);
         assert_eq!(ready.news(now, true), Some(true));
+        assert!(!ready.is_seeking);
         ready.cut(now, true);
+        assert!(ready.is_seeking);
         assert_eq!(ready.news(now + 100 * SETTLE, true), Some(false));
         ready.mend(now + 100 * SETTLE);
         assert_eq!(ready.news(now + 100 * SETTLE, false), None);
+        assert!(ready.is_seeking);
         assert_eq!(ready.news(now + 100 * SETTLE, true), Some(true));
+        assert!(!ready.is_seeking);
         ready.cut(now, false);
         assert_eq!(ready.news(now, false), Some(false));
         assert_eq!(ready.news(now + SETTLE, false), Some(true), "no router is on it: not for ever");

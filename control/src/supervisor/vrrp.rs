@@ -32,8 +32,8 @@ impl Supervisor {
     /// The thread goes on with what the model says.
     pub(super) fn set_vrrp(&mut self) {
         self.set_guard();
-        // Before it can hear anybody.
-        self.follow_readiness();
+        // Before it can hear anybody. What there is for workers the loop sees too.
+        let _ = self.follow_readiness();
         let model = &self.loaded.model;
         self.trackers.set(&model.vrrp, &model.scripts);
         self.vrrp.configure(Arc::new(model.vrrp.clone()), Facts::default());

@@ -20,18 +20,23 @@ impl Counted {
     pub fn of(lab: &Lab, director: &Director) -> Counted {
         let mut all = BTreeMap::new();
         for row in list(&director.show("drops")["drops"]) {
-            all.insert(row["reason"].as_str().expect("a reason").to_owned(), row["frames"].as_u64().expect("a number"));
+            all.insert(
+                row["reason"].as_str().expect("a reason").to_owned(),
+                row["frames"].as_u64().expect("a number"),
+            );
         }
         let workers = director.show("workers");
         all.insert("kicks_refused".to_owned(), shown::sum(&workers["workers"], &["kicks_refused"]));
         for name in ["icmp", "reset", "withheld"] {
-            let answers = list(&workers["workers"]).iter().map(|row| row["answers"][name].as_u64().unwrap_or(0)).sum();
+            let answers =
+                list(&workers["workers"]).iter().map(|row| row["answers"][name].as_u64().unwrap_or(0)).sum();
             all.insert(format!("answers_{name}"), answers);
         }
         all.insert("flows_moved".to_owned(), shown::sum(&workers["workers"], &["moved"]));
         all.insert("kernel: eth0 tx dropped".to_owned(), dropped(director.host(), "eth0"));
         let port = lab.director(0).port();
         all.insert("kernel: cable tx dropped".to_owned(), dropped(lab.switch(), port));
+        all.insert("kernel: resets sent".to_owned(), resets(director.host()));
         Counted(all)
     }
 
@@ -54,6 +59,16 @@ impl Counted {
         let words: Vec<String> = self.0.iter().map(|(name, count)| format!("{name} {count}")).collect();
         words.join(", ")
     }
+}
+
+/// TCP segments with a RST that the kernel sent.
+#[track_caller]
+fn resets(host: &Host) -> u64 {
+    let text = host.run("cat", &["/proc/net/snmp"]);
+    let mut rows = text.lines().filter_map(|line| line.strip_prefix("Tcp: ")).map(|line| line.split(' '));
+    let (names, numbers) = (rows.next().expect("proc_net(5)"), rows.next().expect("proc_net(5)"));
+    let found = names.zip(numbers).find(|(name, _)| *name == "OutRsts");
+    found.and_then(|(_, number)| number.parse().ok()).expect("proc_net(5)")
 }
 
 /// Frames that the kernel did not send on an interface.

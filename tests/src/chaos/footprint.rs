@@ -26,9 +26,11 @@ impl Footprint {
         };
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count();
         let children = fs::read_dir("/proc").expect("it is mounted").filter(|entry| {
-            let stat = entry.as_ref().ok().and_then(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+            let stat =
+                entry.as_ref().ok().and_then(|entry| fs::read_to_string(entry.path().join("stat")).ok());
             // The second field after the name, which may hold anything.
-            let parent = stat.as_deref().and_then(|stat| stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok());
+            let parent =
+                stat.as_deref().and_then(|stat| stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok());
             parent == Some(pid)
         });
         Footprint {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::address::VIP;
 use crate::requests::Seen;
 use crate::tally::{Tally, list};
-use crate::{Director, Downloads, Lab, Requests, Service, WebServer, config, wait};
+use crate::{Director, Downloads, Lab, Requests, Service, WebServer, config, shown, wait};
 use clock::Clock;
 use counted::Counted;
 use disk::Disk;
@@ -28,7 +28,9 @@ const REALS: usize = 4;
 /// Queues of the director's interface that are in use, and that it could have.
 const QUEUES: [usize; 2] = [2, 4];
 /// A real server is out after two seconds, so that a fault that is over by then takes none out.
-const CHECK: &str = r#"{ type = "tcp", interval = "500ms", timeout = "500ms", rise = 1, fall = 4 }"#;
+const CHECK: &str = r#"{ type = "tcp", interval = "300ms", timeout = "300ms", rise = 1, fall = 7 }"#;
+/// Rounds after which checks have all that they will ever have.
+const PROBES: u64 = 10;
 /// Files that the director may have open: few enough for a client to use them up.
 const DESCRIPTORS: u64 = 128;
 
@@ -122,6 +124,8 @@ impl Stage {
         let begin = Instant::now();
         let requests = Requests::start(lab.client(0), (VIP, 80).into(), load.per_second);
         wait::until(SOON, "an answer", || requests.is_answered_since(begin).then_some(()));
+        // From so many ports of its own does it look at the VIP, one after the other, and keeps them.
+        shown::until_probed(&director, PROBES);
         let before = Footprint::of(director.pid());
         let (downloads, suffered) = (None, Vec::new());
         Stage { load, requests, downloads, director, clock, disk, _servers: servers, lab, suffered, before }
@@ -170,7 +174,10 @@ impl Stage {
         self.downloads = None;
         let tally = Tally::settled(&self.director);
         tally.check();
-        let held = [self.before, Footprint::of(self.director.pid())];
+        // A check has a socket while it is made.
+        let now = || Footprint::of(self.director.pid());
+        let _ = wait::try_until(SOON, || (now().descriptors <= self.before.descriptors).then_some(()));
+        let held = [self.before, now()];
         let noticed = self.suffered.drain(..).map(|it| Noticed {
             fault: it.fault,
             lasted: it.lasted,

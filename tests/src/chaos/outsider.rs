@@ -25,7 +25,10 @@ pub(super) fn garbage() -> Vec<(&'static str, Vec<u8>)> {
         ("a version of the future", b"{\"version\":4294967296,\"command\":\"reload\"}\n".to_vec()),
         ("an unknown command", b"{\"version\":1,\"command\":\"dance\"}\n".to_vec()),
         ("a command of another type", b"{\"version\":1,\"command\":[1,2]}\n".to_vec()),
-        ("a number that is none", b"{\"version\":1,\"command\":\"show\",\"what\":\"flows\",\"limit\":1e999}\n".to_vec()),
+        (
+            "a number that is none",
+            b"{\"version\":1,\"command\":\"show\",\"what\":\"flows\",\"limit\":1e999}\n".to_vec(),
+        ),
         ("deep brackets", [vec![b'['; 60_000], b"\n".to_vec()].concat()),
         ("bad text", b"{\"version\":1,\"command\":\"\xff\xfe\"}\n".to_vec()),
         ("ten thousand lines", b"\n".repeat(10_000)),

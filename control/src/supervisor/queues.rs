@@ -1,0 +1,56 @@
+//! Queues that no worker has. Workers are made at start, one for each queue that there is then, and nothing of rtnetlink tells
+//! that an interface has got more (`ethtool -L`). What comes in there the XDP program drops; a veth does not even run it
+//! (veth_set_channels in drivers/net/veth.c gives new queues no program), so that the kernel answers with RSTs.
+//!
+//! sysfs has a folder for each queue in use (net/core/net-sysfs.c), and looking there waits for no lock, as ethtool would.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Supervisor;
+
+/// How many queues an interface had at the last look, by index.
+pub(super) type Queues = BTreeMap<u32, usize>;
+
+impl Supervisor {
+    /// Says so if an interface receives on more queues than at the start, and if it does not any more.
+    pub(super) fn observe_queues(&mut self) {
+        for link in &self.survey.interfaces {
+            let name = self.name_of(link.index);
+            let Some(now) = count(Path::new("/sys/class/net"), &name) else { continue };
+            let begun = link.rx_queues as usize;
+            match self.queues.insert(link.index, now).unwrap_or(begun) {
+                before if before == now => {}
+                _ if now > begun => tracing::error!(
+                    "{name} has {now} queues now, and {begun} when shunt was started: frames on the others are lost, or answered \
+                     by the kernel with a RST. Set them back with `ethtool -L {name}`, or start shunt anew"
+                ),
+                _ => tracing::info!("{name} has {now} queues now, all of them with a worker"),
+            }
+        }
+    }
+}
+
+/// The queues that `interface` receives on; none if that cannot be known.
+fn count(folder: &Path, interface: &str) -> Option<usize> {
+    let queues = std::fs::read_dir(folder.join(interface).join("queues")).ok()?;
+    let is_of_receiver = |name: std::ffi::OsString| name.as_encoded_bytes().starts_with(b"rx-");
+    let count =
+        queues.filter(|queue| queue.as_ref().is_ok_and(|queue| is_of_receiver(queue.file_name()))).count();
+    (count > 0).then_some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_that_receive_are_counted_where_they_can_be_known() {
+        let folder = tempfile::tempdir().unwrap();
+        for queue in ["rx-0", "rx-1", "tx-0"] {
+            std::fs::create_dir_all(folder.path().join("eth0/queues").join(queue)).unwrap();
+        }
+        assert_eq!(count(folder.path(), "eth0"), Some(2));
+        assert_eq!(count(folder.path(), "eth1"), None);
+    }
+}
