@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn what_a_full_disk_did_not_take_is_counted_where_it_is_missing() {
-        let disk = Arc::new(Mutex::new((Vec::new(), 25)));
+        let disk = Arc::new(Mutex::new((Vec::new(), 24)));
         let out = Box::new(Disk(Arc::clone(&disk)));
         let (dropped, told_at) = (Arc::default(), Instant::now());
         let format = Format::Human;

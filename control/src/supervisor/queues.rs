@@ -2,7 +2,8 @@
 //! that an interface has got more (`ethtool -L`). What comes in there the XDP program drops; a veth does not even run it
 //! (veth_set_channels in drivers/net/veth.c gives new queues no program), so that the kernel answers with RSTs.
 //!
-//! sysfs has a folder for each queue in use (net/core/net-sysfs.c), and looking there waits for no lock, as ethtool would.
+//! sysfs has a folder for each queue in use (net/core/net-sysfs.c), and looking there waits for no lock, as ethtool would. In a
+//! container it may show another network namespace: then nothing is known, and nothing said.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +18,9 @@ impl Supervisor {
     pub(super) fn observe_queues(&mut self) {
         for link in &self.survey.interfaces {
             let name = self.name_of(link.index);
-            let Some(now) = count(Path::new("/sys/class/net"), &name) else { continue };
+            let Some(now) = count(&Path::new("/sys/class/net").join(name.as_str()), link.index) else {
+                continue;
+            };
             let begun = link.rx_queues as usize;
             match self.queues.insert(link.index, now).unwrap_or(begun) {
                 before if before == now => {}
@@ -31,9 +34,10 @@ impl Supervisor {
     }
 }
 
-/// The queues that `interface` receives on; none if that cannot be known.
-fn count(folder: &Path, interface: &str) -> Option<usize> {
-    let queues = std::fs::read_dir(folder.join(interface).join("queues")).ok()?;
+/// The queues that the interface with this folder receives on; none if it is another one than that with this index.
+fn count(folder: &Path, index: u32) -> Option<usize> {
+    let found: u32 = std::fs::read_to_string(folder.join("ifindex")).ok()?.trim().parse().ok()?;
+    let queues = std::fs::read_dir(folder.join("queues")).ok().filter(|_| found == index)?;
     let is_of_receiver = |name: std::ffi::OsString| name.as_encoded_bytes().starts_with(b"rx-");
     let count =
         queues.filter(|queue| queue.as_ref().is_ok_and(|queue| is_of_receiver(queue.file_name()))).count();
@@ -48,9 +52,10 @@ mod tests {
     fn queues_that_receive_are_counted_where_they_can_be_known() {
         let folder = tempfile::tempdir().unwrap();
         for queue in ["rx-0", "rx-1", "tx-0"] {
-            std::fs::create_dir_all(folder.path().join("eth0/queues").join(queue)).unwrap();
+            std::fs::create_dir_all(folder.path().join("queues").join(queue)).unwrap();
         }
-        assert_eq!(count(folder.path(), "eth0"), Some(2));
-        assert_eq!(count(folder.path(), "eth1"), None);
+        std::fs::write(folder.path().join("ifindex"), "7\n").unwrap();
+        assert_eq!(count(folder.path(), 7), Some(2));
+        assert_eq!(count(folder.path(), 8), None, "an interface of another namespace");
     }
 }

@@ -54,6 +54,11 @@ impl Counted {
         self.0.get(name).copied().unwrap_or(0)
     }
 
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(name, count)| (name.as_str(), *count))
+    }
+
     /// All, in words.
     pub fn words(&self) -> String {
         let words: Vec<String> = self.0.iter().map(|(name, count)| format!("{name} {count}")).collect();
