@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use shunt_tests::address::VIP;
 use shunt_tests::bpf::Objects;
 use shunt_tests::config::{self, QUICK_CHECK};
@@ -102,20 +103,30 @@ fn a_killed_shunt_leaves_a_socket_that_the_next_replaces() {
     assert_eq!(snapshot::of(host), before);
 }
 
+/// Kills a shunt, and before it the process that would take its VIP away.
+fn kill_with_guard(director: &mut Director) {
+    let parent = format!("PPid:\t{}\n", director.pid());
+    let is_its = |pid: &i32| {
+        std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.contains(&parent))
+    };
+    let guard = director.host().pids().into_iter().find(is_its).expect("it has a guard");
+    kill(Pid::from_raw(guard), Signal::SIGKILL).expect("it runs");
+    director.kill9();
+}
+
 #[test]
 fn a_vip_that_an_earlier_shunt_left_is_taken_over_or_goes() {
     let lab = Lab::builder().build();
     let host = lab.director(0);
     let before = snapshot::of(host);
-    // As if its guard had been killed too.
-    let leave = || host.ip(&format!("address add {VIP}/32 dev eth0 proto 0x73\n"));
-    leave();
     let mut director = Director::start(&lab, 0, &config(&lab));
+    kill_with_guard(&mut director);
+    assert!(snapshot::has(host, "eth0", VIP));
+    director.start_again(&config(&lab));
     let log = director.log().text();
     assert!(log.contains("192.0.2.10 on eth0 was left by an earlier run of shunt: taken over"), "{log}");
-    assert!(director.stop().success());
-    assert_eq!(snapshot::of(host), before);
-    leave();
+    kill_with_guard(&mut director);
+    assert!(snapshot::has(host, "eth0", VIP));
     director.start_again(&config::file(&lab, &[]));
     assert!(!snapshot::has(host, "eth0", VIP));
     assert!(director.stop().success());

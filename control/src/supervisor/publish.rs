@@ -47,7 +47,7 @@ impl Supervisor {
             quorums: &self.quorums,
             slow_start: &self.slow_start,
             is_ready: self.is_ready,
-            is_seeking: self.readiness.is_seeking,
+            is_seeking: self.readiness.was_seeking,
         }
     }
 
@@ -66,6 +66,7 @@ impl Supervisor {
 
     /// Compiles what is known now and makes it current; says which real servers came and went.
     pub(super) fn make_current(&mut self) -> Result<(), Error> {
+        self.readiness.was_seeking = self.readiness.is_seeking(Instant::now().into_std());
         self.follow_ways();
         let views = self.views();
         let inputs = self.inputs(&views);
@@ -87,7 +88,6 @@ impl Supervisor {
             self.inputs(&views).alive(service, |real| standing(service, real).clone())
         });
         self.quorums = quorums;
-        self.readiness.was_seeking = self.readiness.is_seeking;
         let state = compile(self.inputs(&views), self.plane.state(), self.plane.workers().len())?;
         self.plane.publish(state).map_err(Error::Steer)?;
         for (service, real) in self.reals() {

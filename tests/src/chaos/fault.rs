@@ -75,6 +75,8 @@ impl Fault {
     pub(super) fn loses(self, noticed: &Noticed) -> u64 {
         match self {
             Fault::MacAnnounced | Fault::MacSilent => noticed.counted.get("answers_reset"),
+            // What no ring had room for; the last attempt of a client may come too late for its patience.
+            Fault::Stopped => noticed.counted.get("worker_slow"),
             // The kernel of a veth runs no XDP program on queues that are new.
             Fault::Queues => noticed.counted.get("kernel: resets sent"),
             _ => 0,
