@@ -6,9 +6,9 @@ set -eu
 build="clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev pkg-config m4 make"
 # For the lab: namespaces, captures, real servers and clients.
 # haproxy, Exim, dnsmasq and OpenSSH are what health checks are made of; keepalived is the director to get along with;
-# prometheus (with promtool) is who reads the metrics; net-tools and iputils-ping are what an old script calls; tshark
-# reads what shunt captures.
-lab="iproute2 procps tcpdump nginx-light curl iptables nftables iperf3 haproxy exim4-daemon-light dnsmasq-base openssh-server openssh-client openssl keepalived prometheus net-tools iputils-ping tshark"
+# prometheus (with promtool) is who reads the metrics; ethtool changes the number of queues; net-tools and iputils-ping are what an old
+# script calls; tshark reads what shunt captures.
+lab="iproute2 procps tcpdump nginx-light curl iptables nftables iperf3 haproxy exim4-daemon-light dnsmasq-base openssh-server openssh-client openssl keepalived prometheus net-tools iputils-ping ethtool tshark"
 # For the package and the unit: what builds, judges and reads them.
 packaging="dpkg-dev binutils lintian systemd man-db"
 

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod bpf;
 pub mod capture;
+pub mod chaos;
 pub mod checksum;
 pub mod client;
 pub mod config;

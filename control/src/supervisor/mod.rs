@@ -4,6 +4,8 @@
 //! *Invariants*
 //! - the order at start: steer, then own the VIP; at the end: give the VIP up, then stop steering. So no frame of
 //!   a service ever meets the kernel, which would answer a client with a RST;
+//! - until the first checks and MAC addresses are known, or were waited for long enough, frames of services are dropped
+//!   without a word: a restart leaves each connection where the hash over all real servers has it;
 //! - a configuration that is refused changes nothing.
 
 mod adopt;
@@ -14,6 +16,7 @@ mod explain;
 mod metrics;
 mod plan;
 mod publish;
+mod queues;
 mod readiness;
 mod sync;
 mod traffic;
@@ -67,6 +70,7 @@ use crate::vrrp::thread::VrrpThread;
 use crate::vrrp::track::{self, Trackers};
 use crate::watch::{self, Watch};
 use apply::Applied;
+use queues::Queues;
 use readiness::Readiness;
 use vrrp::Silence;
 
@@ -118,9 +122,17 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     let result = loop {
         if ready_by.is_some_and(|by| supervisor.is_settled() || Instant::now() >= by) {
             ready_by = None;
+            supervisor.is_ready = true;
+            if let Err(error) = supervisor.publish() {
+                break Err(error);
+            }
             supervisor.say_ready();
         }
-        supervisor.follow_readiness();
+        if supervisor.follow_readiness()
+            && let Err(error) = supervisor.publish()
+        {
+            break Err(error);
+        }
         tokio::select! {
             Some(event) = events.recv() => {
                 let mut result = supervisor.handle(event).await;
@@ -145,6 +157,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                 supervisor.track();
                 supervisor.observe_traffic();
                 supervisor.roll_back_if_due().await;
+                supervisor.observe_queues();
                 if let Err(error) = supervisor.watch_clients_and_starts() {
                     break Err(error);
                 }
@@ -202,6 +215,7 @@ struct Supervisor {
     watch: Watch,
     sync: Option<FlowSyncer>,
     readiness: Readiness,
+    queues: Queues,
     guard: Option<Guard>,
     web: Web,
     reloads: Reloads,
@@ -269,6 +283,7 @@ impl Supervisor {
             watch: Watch::default(),
             sync: None,
             readiness: Readiness::new(Instant::now().into()),
+            queues: Queues::new(),
             guard: None,
             web,
             reloads: Reloads::new(),
@@ -368,7 +383,6 @@ impl Supervisor {
     }
 
     fn say_ready(&mut self) {
-        self.is_ready = true;
         let standing = self.standing();
         tracing::info!("ready: {standing}");
         self.systemd.status(standing);

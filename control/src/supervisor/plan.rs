@@ -78,6 +78,8 @@ impl Supervisor {
             passive: &self.passive,
             quorums: &self.quorums,
             slow_start: &self.slow_start,
+            is_ready: self.is_ready,
+            is_seeking: self.readiness.was_seeking,
         };
         let outlook = self.outlook(known);
         let inputs = Inputs { quorums: &outlook.quorums, slow_start: &outlook.slow_start, ..known };

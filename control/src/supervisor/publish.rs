@@ -57,6 +57,8 @@ impl Supervisor {
             passive: &self.passive,
             quorums: &self.quorums,
             slow_start: &self.slow_start,
+            is_ready: self.is_ready,
+            is_seeking: self.readiness.was_seeking,
         }
     }
 
@@ -75,6 +77,7 @@ impl Supervisor {
 
     /// Compiles what is known now and makes it current; says which real servers came and went.
     pub(super) fn make_current(&mut self) -> Result<(), Error> {
+        self.readiness.was_seeking = self.readiness.is_seeking(Instant::now().into_std());
         self.follow_ways();
         let views = self.views();
         let Outlook { standings, slow_start, quorums, changes } = self.outlook(self.inputs(&views));

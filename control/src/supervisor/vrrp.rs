@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use shunt_dataplane::packet::MacAddress;
 
 use super::Supervisor;
+use crate::address::Ownership;
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::model::Vrrp;
@@ -26,17 +27,19 @@ impl Supervisor {
     /// The thread goes on with what the model says.
     pub(super) fn set_vrrp(&mut self) {
         self.set_guard();
-        // Before it can hear anybody.
-        self.follow_readiness();
+        // Before it can hear anybody. What there is for workers the loop sees too.
+        let _ = self.follow_readiness();
         let model = &self.loaded.model;
         self.trackers.set(&model.vrrp, &model.scripts);
         self.vrrp.configure(Arc::new(model.vrrp.clone()), Facts::default());
         self.track();
     }
 
-    /// Somebody takes the addresses away if this is killed.
+    /// Somebody takes the addresses away if this is killed: those of virtual routers, and VIPs that were not there before.
     fn set_guard(&mut self) {
-        let addresses = self.loaded.model.vrrp.addresses();
+        let mut addresses = self.loaded.model.vrrp.addresses();
+        let held = self.vips.held().into_iter().filter(|(_, ownership)| *ownership != Ownership::Found);
+        addresses.extend(held.map(|(vip, _)| vip.address));
         if addresses.is_empty() && self.guard.is_none() {
             return;
         }
@@ -48,7 +51,7 @@ impl Supervisor {
         if let Err(error) = guarded {
             tracing::warn!(
                 "nobody takes the virtual addresses away if this director is killed, and then its kernel resets \
-                 connections until another one takes over: {error}"
+                 connections until another one takes over, or it runs again: {error}"
             );
         }
     }

@@ -384,12 +384,13 @@ impl Director {
 }
 
 /// Who serves the old flows of a tenant of a slot: that tenant while it is up or draining, or whatever its state if
-/// the service or itself keeps flows and the way to it is known.
+/// it keeps flows itself, or the service does and the way to it is known.
 #[inline(always)]
 pub(super) fn holder(service: &Service, slot: RealSlot, epoch: u8) -> Option<&Real> {
     service.holder(slot, epoch).or_else(|| {
         let is_kept = |real: &&Real| {
-            real.path().is_some() && (real.keeps_flows() || service.options().on_failure == OnFailure::Keep)
+            let is_reachable = real.path().is_some();
+            real.keeps_flows() || (is_reachable && service.options().on_failure == OnFailure::Keep)
         };
         service.tenant(slot, epoch).filter(is_kept)
     })
