@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 /// Files of the packet path, and the functions in them that run before or beside it.
-const HOT: [(&str, &[&str]); 44] = [
+const HOT: [(&str, &[&str]); 47] = [
     ("src/worker.rs", &["new"]),
     ("src/director.rs", &["new", "for_workers"]),
     ("src/director/allowance.rs", &["new"]),
     ("src/director/flow.rs", &[]),
+    ("src/director/lane.rs", &[]),
     ("src/director/persistence.rs", &[]),
     ("src/director/relay.rs", &[]),
     ("src/director/risk.rs", &[]),
@@ -18,6 +19,7 @@ const HOT: [(&str, &[&str]); 44] = [
     ("src/parse/icmp.rs", &[]),
     ("src/parse/ipv4.rs", &[]),
     ("src/parse/ipv6.rs", &[]),
+    ("src/parse/plain.rs", &[]),
     ("src/parse/transport.rs", &[]),
     ("src/packet.rs", &[]),
     ("src/rewrite.rs", &[]),
@@ -34,6 +36,7 @@ const HOT: [(&str, &[&str]); 44] = [
     ("src/flow/buckets.rs", &["new", "shadow"]),
     ("src/flow/pages.rs", &["new", "layout"]),
     ("src/forwarding/mod.rs", &["empty"]),
+    ("src/forwarding/index.rs", &["build"]),
     ("src/forwarding/service.rs", &[]),
     ("src/forwarding/real.rs", &[]),
     ("src/schedule/mod.rs", &["build", "members", "shadow"]),
