@@ -12,7 +12,10 @@ fn rows(c: &mut Criterion) {
         let mut group = c.benchmark_group(set.name);
         group.throughput(Throughput::Elements(BURST as u64));
         // Quick: a first look at each row, not the last word.
-        group.sample_size(60).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+        group
+            .sample_size(60)
+            .warm_up_time(Duration::from_millis(300))
+            .measurement_time(Duration::from_secs(1));
         for (n, mut row) in (set.rows)().into_iter().enumerate() {
             let id = BenchmarkId::new(format!("{n}/{}", row.name), &row.parameter);
             group.bench_function(id, |b| b.iter_custom(|bursts| row.run(bursts as usize)));

@@ -9,6 +9,7 @@ pub mod pass;
 pub mod rounds;
 pub mod sets;
 pub mod stage;
+pub mod storm;
 
 use std::time::Duration;
 

@@ -66,6 +66,22 @@ pub fn parsing<const N: usize>(name: &str, shape: Shape, at: usize) -> Row {
     })
 }
 
+/// Bytes to facts the short way.
+pub fn plain(at: usize) -> Row {
+    Row::new("stage/parse", "plain", at, move || {
+        let mut traffic = Traffic::new(1_000);
+        let mut frames: Frames = traffic.frames();
+        move || {
+            traffic.write(&mut frames);
+            for frame in &frames {
+                black_box(
+                    shunt_dataplane::parse::plain(black_box(frame)).is_some_and(|plain| plain.src_port > 0),
+                );
+            }
+        }
+    })
+}
+
 /// The same with pnet_packet's views.
 pub fn parsing_with_pnet(at: usize) -> Row {
     Row::new("stage/parse", "pnet_packet", at, move || {
