@@ -3,6 +3,9 @@
 //! [`Director::direct`] takes a burst in two passes. The first finds out what each frame is and asks the
 //! processor to fetch its flow table buckets; when the second looks into them, they are there.
 //!
+//! Nearly all frames are plain packets of settled flows: they go the short way, `director/lane.rs`, which does what the
+//! whole way would, as far as there is anything to do for them.
+//!
 //! A pure decision on bytes: no I/O, no clock, no allocation, no lock, no panic. What it needs to know it is
 //! given; what it decides it returns; what happened it counts.
 //!

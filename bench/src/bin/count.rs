@@ -57,10 +57,8 @@ fn counted() -> Counts {
             if row.floor == n {
                 continue;
             }
-            let (name, count) = (
-                format!("{},{},{}", set.name, row.name, row.parameter.replace(',', ";")),
-                instructions(set.name, n) - floor,
-            );
+            let (name, count) =
+                (format!("{},{},{}", set.name, row.name, row.parameter), instructions(set.name, n) - floor);
             println!("{name},{count:.1},instructions");
             counts.push((name, count));
         }

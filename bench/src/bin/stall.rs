@@ -11,15 +11,18 @@ use std::time::{Duration, Instant};
 
 use shunt_bench::state::state;
 use shunt_bench::traffic::{Frames, Traffic};
-use shunt_dataplane::clock::Tick;
+use shunt_dataplane::clock::{TICKS_PER_SECOND, Tick};
 use shunt_dataplane::director::{Director, Memory, Rates, Verdicts};
 use shunt_dataplane::flow::Capacity;
 use shunt_dataplane::port::BURST;
 use shunt_dataplane::stats::WorkerStats;
 
 const FLOWS: usize = 10_000_000;
-/// What a busy worker ages in one turn (`AGE_SLICE` in dataplane/src/worker.rs).
+/// What a busy worker ages in one turn at most (`AGE_SLICE` in dataplane/src/worker.rs), and in how many seconds all.
 const AGE_SLICE: usize = 128;
+const AGE_PERIOD: usize = 16;
+/// Frames a second that the worker is taken to forward: so time goes by, and so much of the table is to be aged.
+const RATE: usize = 10_000_000;
 const LONG: Duration = Duration::from_micros(50);
 
 fn main() {
@@ -41,13 +44,16 @@ fn main() {
     let mut traffic = Traffic::new(FLOWS);
     let mut frames: Frames = traffic.frames();
     let mut verdicts = Verdicts::new();
-    // Ticks go by as in a worker that forwards ten million frames a second: every entry is written to once a tick.
-    let mut seen = 0;
+    let (buckets, mut seen, mut aged) = (director.flows().buckets(), 0, 0);
     let mut pass = |frames: &mut Frames| {
-        let now = Tick::new((seen / 2_500_000) as u32);
+        let now = Tick::new((seen * TICKS_PER_SECOND as usize / RATE) as u32);
         seen += BURST;
         director.direct(&state, frames, false, now, &mut verdicts);
-        director.age(&state, AGE_SLICE, now);
+        // A worker's clock has milliseconds: what is due then is aged in slices, one a burst.
+        let due = buckets * (seen / (RATE / 1_000)) / (1_000 * AGE_PERIOD);
+        let slice = (due - aged).min(AGE_SLICE);
+        aged += slice;
+        director.age(&state, slice, now);
     };
 
     println!(

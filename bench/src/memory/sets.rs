@@ -139,7 +139,9 @@ fn schedulers() -> Vec<Row> {
     rows.push(stage::write::<FRAME>(shape, 2));
     for policy in policies {
         let options = Options { policy, ..Options::default() };
-        rows.push(pass::director::<FRAME>("scheduler", format!("{policy:?}"), shape, options, 2));
+        let name = format!("{policy:?}").to_lowercase();
+        let name = name.split('(').next().unwrap_or_default();
+        rows.push(pass::director::<FRAME>("scheduler", name, shape, options, 2));
     }
     rows
 }

@@ -3,7 +3,6 @@
 //!
 //! *Invariants*: immutable once built; at least one place is free, so every search ends; a key occurs once.
 
-use crate::hash::HashKey;
 use crate::id::ServiceId;
 use crate::packet::{Address, Protocol};
 
@@ -65,9 +64,13 @@ const fn rest(port: u16, protocol: Protocol) -> u32 {
 /// Where the search for a key begins, of `size` places. Unkeyed: the keys are the operator's, not a client's.
 #[inline(always)]
 const fn start(address: Address, rest: u32, size: usize) -> usize {
+    // Odd constants without a pattern; the upper half of a product depends on all bits below it.
+    const ODD: [u64; 3] = [0x9fb2_1c65_1e98_df25, 0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
     let [high, low] = address.words();
-    let hash = HashKey([0, 0]).words(high ^ (rest as u64).rotate_left(40), low);
-    hash as usize & (size - 1)
+    let mixed = high.wrapping_mul(ODD[0]) ^ low ^ (rest as u64).wrapping_mul(ODD[1]);
+    let mixed = mixed.wrapping_mul(ODD[2]);
+    let hash = (mixed ^ mixed >> 32).wrapping_mul(ODD[2]);
+    (hash >> 40) as usize & (size - 1)
 }
 
 #[cfg(test)]
@@ -102,8 +105,9 @@ mod tests {
     fn searches_are_short_however_services_are_numbered() {
         let by_port = (0..10_000).map(|n| (0xc000_0200, 1_000 + n as u16));
         let by_address = (0..10_000).map(|n| (0xc000_0200 + n, 80));
+        let by_net = (0..10_000).map(|n| (0x0a00_0001 + (n << 8), 443));
         let by_both = (0..10_000).map(|n| (0xc000_0200 + (n / 100) * 256, 80 + (n % 100) as u16));
-        for keys in [by_port.collect::<Vec<_>>(), by_address.collect(), by_both.collect()] {
+        for keys in [by_port.collect::<Vec<_>>(), by_address.collect(), by_net.collect(), by_both.collect()] {
             let services: Vec<_> = keys
                 .iter()
                 .map(|(address, port)| (Address::from_v4(*address), *port, Protocol::Tcp, ServiceId(0)))
