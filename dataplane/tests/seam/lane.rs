@@ -118,8 +118,10 @@ fn stripped(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
+type Counts = BTreeMap<String, u64>;
+
 /// All that there is to see of a rig, but for bytes: of those one has more.
-fn seen(rig: &Rig) -> (BTreeMap<String, u64>, BTreeMap<String, u64>, Vec<(FlowKey, Flow)>) {
+fn seen(rig: &Rig) -> (Counts, Counts, Vec<(FlowKey, Flow)>) {
     let mut all = (counters(&rig.seats[0].stats), state_counters(rig.state()), rig.flows(0));
     all.0.retain(|name, _| !name.ends_with("bytes"));
     all.1.retain(|name, _| !name.ends_with("bytes"));
