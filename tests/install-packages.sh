@@ -4,6 +4,8 @@ set -eu
 
 # To build: clang compiles the XDP program; it and the others (llvm, m4, libelf, zlib) are for libxdp, which xsk-rs builds.
 build="clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev pkg-config m4 make"
+# To measure: valgrind counts instructions.
+measuring="valgrind"
 # For the lab: namespaces, captures, real servers and clients.
 # haproxy, Exim, dnsmasq and OpenSSH are what health checks are made of; keepalived is the director to get along with;
 # prometheus (with promtool) is who reads the metrics; ethtool changes the number of queues; net-tools and iputils-ping are what an old
@@ -13,7 +15,7 @@ lab="iproute2 procps tcpdump nginx-light curl iptables nftables iperf3 haproxy e
 packaging="dpkg-dev binutils lintian systemd man-db"
 
 missing=""
-for package in $build $lab $packaging; do
+for package in $build $measuring $lab $packaging; do
 	dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0

@@ -36,7 +36,7 @@ pub fn fate(
 ) -> Fate {
     let Some(former) = before.service(key.service) else { return Fate::Refused };
     let (address, protocol) = (former.key().address, former.key().protocol);
-    let Some(id) = after.service_at(address, key.dst_port, protocol) else { return Fate::Refused };
+    let Some(id) = after.lookup_at(address, key.dst_port, protocol) else { return Fate::Refused };
     let Some(service) = after.service(id) else { return Fate::Refused };
     let is_syn = flow.state == FlowState::SynReceived;
     if id == key.service {

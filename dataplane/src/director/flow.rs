@@ -25,14 +25,19 @@ impl Director {
         now: Tick,
     ) -> Result<Choice<'s>, Refusal> {
         let service = state.service(lookup.key.service).ok_or(DropReason::NoService)?;
-        self.count_service(service, candidate);
+        self.count_service(service, candidate.bytes);
         let packet = &candidate.packet;
         let choice = match self.memory.flows.find(lookup.slot, &lookup.key) {
             Some((position, flow)) if flow.is_expired(now) || reopens(&flow, packet) => {
                 self.begin(state, service, packet, lookup, Some((position, flow)), now)?
             }
             Some((position, flow)) => {
-                match self.corrected(state, service, packet, lookup, position, flow, now) {
+                // Most directors are told nothing of others' flows.
+                let corrected = match state.synced() {
+                    Some(_) => self.corrected(state, service, packet, lookup, position, flow, now),
+                    None => None,
+                };
+                match corrected {
                     Some(choice) => choice,
                     None => match holder(service, flow.real, flow.epoch) {
                         Some(real) => {
@@ -45,17 +50,14 @@ impl Director {
             }
             None => self.begin(state, service, packet, lookup, None, now)?,
         };
-        self.count_real(choice.real, candidate);
+        self.count_real(choice.real, candidate.bytes);
         Ok(choice)
     }
 
     /// A remembered flow that another director has seen more of: it was active while this one was cut off, and the client
     /// may have ended that connection there, and begun another one from the same port.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "inlined: what the look-up found out, not to be found out again"
-    )]
-    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "what the look-up found out, not to be found out again")]
+    #[cold]
     fn corrected<'s>(
         &mut self,
         state: &ForwardingState,
@@ -130,7 +132,8 @@ impl Director {
         if flow.state.is_on_probation() {
             self.count_handshake(real, packet, flow.state, next_state);
         }
-        if next == flow {
+        // Nothing to store, but once a tick.
+        if (next_state, expires) == (flow.state, flow.expires) {
             return;
         }
         if next_state.is_active() != flow.state.is_active() {
@@ -369,17 +372,17 @@ impl Director {
     }
 
     #[inline(always)]
-    pub(super) fn count_service(&self, service: &Service, candidate: &Candidate) {
+    pub(super) fn count_service(&self, service: &Service, bytes: u64) {
         let counters = &service.counters()[self.worker];
         counters.frames.add(1);
-        counters.bytes.add(candidate.bytes);
+        counters.bytes.add(bytes);
     }
 
     #[inline(always)]
-    pub(super) fn count_real(&self, real: &Real, candidate: &Candidate) {
+    pub(super) fn count_real(&self, real: &Real, bytes: u64) {
         let counters = &real.counters()[self.worker];
         counters.frames.add(1);
-        counters.bytes.add(candidate.bytes);
+        counters.bytes.add(bytes);
     }
 }
 

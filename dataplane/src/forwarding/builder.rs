@@ -9,9 +9,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use hashbrown::HashTable;
 use thiserror::Error;
 
+use crate::forwarding::index::Index;
 use crate::forwarding::{ForwardingState, Options, Path, Real, RealState, Service, ServiceKey, Thresholds};
 use crate::id::ServiceId;
 use crate::packet::Address;
@@ -129,20 +129,15 @@ impl<'a> Builder<'a> {
                 services[id] = service;
             }
         }
-        let hash = |key: &ServiceKey| ServiceKey::hash(key.address, key.ports.first, key.protocol);
-        let mut index = HashTable::with_capacity(specs.len());
-        let mut ranges: hashbrown::HashMap<_, Vec<ServiceId>> = hashbrown::HashMap::new();
+        let (mut single, mut ranges) = (Vec::with_capacity(specs.len()), hashbrown::HashMap::new());
         for (id, service) in services.iter().enumerate().filter(|(_, s)| s.is_live()) {
-            let id = ServiceId(id as u16);
-            match service.key.ports.single() {
-                Some(_) => {
-                    index.insert_unique(hash(&service.key), id, |id: &ServiceId| {
-                        hash(&services[id.0 as usize].key)
-                    });
-                }
-                None => ranges.entry((service.key.address, service.key.protocol)).or_default().push(id),
+            let (id, key) = (ServiceId(id as u16), service.key);
+            match key.ports.single() {
+                Some(port) => single.push((key.address, port, key.protocol, id)),
+                None => ranges.entry((key.address, key.protocol)).or_insert_with(Vec::new).push(id),
             }
         }
+        let index = Index::build(&single);
         for ids in ranges.values_mut() {
             ids.sort_by_key(|id| {
                 let key = services[id.0 as usize].key;

@@ -16,6 +16,7 @@ mod gauges;
 mod golden;
 mod handshakes;
 mod icmp;
+mod lane;
 mod malformed;
 mod one_packet;
 mod pcap;

@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 /// Files of the packet path, and the functions in them that run before or beside it.
-const HOT: [(&str, &[&str]); 50] = [
+const HOT: [(&str, &[&str]); 53] = [
     ("src/worker.rs", &["new"]),
     ("src/director.rs", &["new", "for_workers"]),
     ("src/director/allowance.rs", &["new"]),
     ("src/director/flow.rs", &[]),
+    ("src/director/lane.rs", &[]),
     ("src/director/persistence.rs", &[]),
     ("src/director/recount.rs", &[]),
     ("src/director/relay.rs", &[]),
@@ -24,6 +25,7 @@ const HOT: [(&str, &[&str]); 50] = [
     ("src/parse/icmp.rs", &[]),
     ("src/parse/ipv4.rs", &[]),
     ("src/parse/ipv6.rs", &[]),
+    ("src/parse/plain.rs", &[]),
     ("src/parse/transport.rs", &[]),
     ("src/packet.rs", &[]),
     ("src/rewrite.rs", &[]),
@@ -40,6 +42,7 @@ const HOT: [(&str, &[&str]); 50] = [
     ("src/flow/buckets.rs", &["new", "shadow"]),
     ("src/flow/pages.rs", &["new", "layout"]),
     ("src/forwarding/mod.rs", &["empty"]),
+    ("src/forwarding/index.rs", &["build"]),
     ("src/forwarding/service.rs", &[]),
     ("src/forwarding/real.rs", &[]),
     ("src/schedule/mod.rs", &["build", "members", "shadow"]),
