@@ -26,14 +26,14 @@ struct Example<'a> {
 }
 
 /// What stands between fences of this language.
-fn blocks<'a>(language: &'a str) -> impl Iterator<Item = &'a str> {
+fn blocks(language: &str) -> impl Iterator<Item = &str> {
     let parts = DOCUMENT.split("```").skip(1).step_by(2);
     parts.filter_map(move |part| part.strip_prefix(language)?.strip_prefix('\n'))
 }
 
 fn examples() -> Vec<Example<'static>> {
     let mut examples = Vec::new();
-    for block in blocks("json") {
+    for block in blocks("exchange") {
         let mut example = Example::default();
         for line in block.lines() {
             if let Some(user) = line.strip_prefix("as user ") {
