@@ -37,5 +37,6 @@ pub mod survey;
 pub mod sync;
 pub mod systemd;
 pub mod top;
+pub mod usage;
 pub mod vrrp;
 pub mod watch;

@@ -48,8 +48,7 @@ fn main() -> ExitCode {
         Command::Edit(words) => words.run(&socket, out),
         Command::Plan(words) => words.run(&socket, &reading, out, complain),
         Command::Explain(arguments) => {
-            let question = arguments.question().map_err(anyhow::Error::msg);
-            let answer = question.and_then(|question| ask(&socket, Request::Explain(question)));
+            let answer = arguments.question().and_then(|question| ask(&socket, Request::Explain(question)));
             answer.and_then(|answer| out(&arguments.render(&answer.data)))
         }
         Command::Capture(arguments) => arguments.run(&socket),
@@ -62,7 +61,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}\n"));
-            ExitCode::FAILURE
+            if error.is::<shunt::usage::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

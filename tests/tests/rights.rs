@@ -148,7 +148,8 @@ fn a_script_has_no_right_that_shunt_has_given_up_and_cannot_get_one() {
     let said = lab.file("said");
     let body = format!(
         "exec > {said} 2>&1\ngrep -E '^(Cap|NoNew|Seccomp)' /proc/self/status\nmount -t tmpfs none /mnt && echo mounted\n\
-         unshare --user true && echo unshared\nchown 1 {said} && echo chowned\necho end",
+         unshare --user true && echo unshared\nchown 1 {said} && echo chowned\n\
+         readlink /proc/$$/fd/* | grep -E 'socket|bpf|event' && echo inherited\necho end",
         said = said.display()
     );
     let tell = script(&lab, &body);
@@ -156,7 +157,7 @@ fn a_script_has_no_right_that_shunt_has_given_up_and_cannot_get_one() {
         format!("global_defs {{\nscript_user root\n}}\n{}", router(&format!("notify {}", tell.display())));
     let mut director = Director::start(&lab, 0, &text);
     let text = wait::until(SOON, "the script", || Some(read(&said)).filter(|text| text.ends_with("end")));
-    for done in ["mounted", "unshared", "chowned"] {
+    for done in ["mounted", "unshared", "chowned", "inherited"] {
         assert!(!text.lines().any(|line| line == done), "{text}");
     }
     assert!(text.contains("CapEff:\t00000080000070e0"), "what the control thread has: {text}");

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::protocol::MAX_REQUEST;
 
 /// Longest request that needs no room of its own, bytes.
-const SMALL: usize = 64 * 1024;
+pub(super) const SMALL: usize = 64 * 1024;
 /// A client that says nothing for this long is shown the door.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A large request is complete after this time, or never.
@@ -37,14 +37,19 @@ impl Room {
         Room(Arc::new(Semaphore::new(1)))
     }
 
-    /// The next line, empty at the end; one that is too long is cut off behind [`MAX_REQUEST`].
+    /// The next line, empty at the end; one that is too long is cut off behind [`MAX_REQUEST`], or behind [`SMALL`] where it
+    /// may not be large.
     ///
     /// # Errors
     /// The client went, was silent for too long, or had to wait too long for its turn.
-    pub(super) async fn receive(&self, from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Line> {
+    pub(super) async fn receive(
+        &self,
+        from: &mut (impl AsyncBufRead + Unpin),
+        may_be_large: bool,
+    ) -> io::Result<Line> {
         let mut bytes = Vec::new();
         timeout(PATIENCE, part(from, SMALL, &mut bytes)).await??;
-        if bytes.len() < SMALL || bytes.ends_with(b"\n") {
+        if bytes.len() < SMALL || bytes.ends_with(b"\n") || !may_be_large {
             return Ok(Line { bytes, place: None });
         }
         let place = timeout(PATIENCE_WITH_LARGE, self.0.clone().acquire_owned()).await?;
@@ -69,7 +74,7 @@ mod tests {
     use super::*;
 
     async fn receive(bytes: &[u8]) -> Line {
-        Room::new().receive(&mut &*bytes).await.unwrap()
+        Room::new().receive(&mut &*bytes, true).await.unwrap()
     }
 
     #[tokio::test]
@@ -92,11 +97,13 @@ mod tests {
     async fn there_is_room_for_one_large_request_at_a_time() {
         let room = Room::new();
         let large = vec![b'x'; SMALL * 2];
-        let first = room.receive(&mut &*large).await.unwrap();
-        let second = timeout(Duration::from_millis(50), room.receive(&mut &*large)).await;
+        let first = room.receive(&mut &*large, true).await.unwrap();
+        let second = timeout(Duration::from_millis(50), room.receive(&mut &*large, true)).await;
         assert!(second.is_err(), "its turn does not come");
-        assert_eq!(room.receive(&mut &b"small\n"[..]).await.unwrap().bytes, b"small\n");
+        assert_eq!(room.receive(&mut &b"small\n"[..], true).await.unwrap().bytes, b"small\n");
+        let cut = room.receive(&mut &*large, false).await.unwrap();
+        assert_eq!((cut.bytes.len(), cut.is_large()), (SMALL, false), "who may not need not wait");
         drop(first);
-        assert!(room.receive(&mut &*large).await.is_ok());
+        assert!(room.receive(&mut &*large, true).await.is_ok());
     }
 }

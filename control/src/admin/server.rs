@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::access::{self, Access, Peer};
 use crate::admin::protocol::{Answer, Envelope, MAX_REQUEST, Request, VERSION};
-use crate::admin::receive::Room;
+use crate::admin::receive::{Room, SMALL};
 use crate::error::Error;
 
 /// Clients served at once, and the share of all files that may be open: one in so many.
@@ -231,21 +231,25 @@ async fn accept(listener: UnixListener, readers: Option<Gid>, calls: mpsc::Sende
 async fn serve(stream: UnixStream, service: Service, is_waiting: &AtomicBool) -> io::Result<()> {
     let Service { calls, readers, places_of_readers, room } = service;
     let peer = Peer::of(&stream)?;
-    let _place = match peer.access(readers) {
-        Some(Access::Full) => None,
-        // It comes again; who may do nothing has no more right to a place than who may read.
-        Some(Access::Read) | None => Some(places_of_readers.try_acquire().map_err(io::Error::other)?),
-    };
+    let may_all = peer.access(readers) == Some(Access::Full);
+    // Who may do nothing has no more right to a place than who may read.
+    let place = (!may_all).then(|| places_of_readers.try_acquire());
+    if matches!(place, Some(Err(_))) {
+        refuse(&stream);
+        return Ok(());
+    }
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
-        let mut line = room.receive(&mut read).await?;
+        let mut line = room.receive(&mut read, may_all).await?;
         if line.bytes.is_empty() {
             return Ok(());
         }
         is_waiting.store(true, Ordering::Relaxed);
         let bytes = std::mem::take(&mut line.bytes);
+        let is_cut = !may_all && bytes.len() >= SMALL && !bytes.ends_with(b"\n");
         let understood = match line.is_large() {
+            _ if is_cut => Err(format!("a request of who may only read is at most {SMALL} bytes")),
             // The control thread has no time for it.
             true => tokio::task::spawn_blocking(move || parse(&bytes)).await?,
             false => parse(&bytes),

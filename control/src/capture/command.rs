@@ -19,6 +19,7 @@ use crate::admin::client;
 use crate::admin::protocol::Request;
 use crate::config::counted;
 use crate::config::resolve::parse_duration;
+use crate::usage::Usage;
 
 /// Between two looks for more.
 const POLL: Duration = Duration::from_millis(50);
@@ -44,7 +45,7 @@ pub struct Arguments {
     last: Option<Duration>,
     /// Which frames, in tcpdump's words (host, net, port, src, dst, tcp, udp, sctp, icmp, and, or, not) and in shunt's:
     /// verdict forward|drop|answer, reason NAME, service VIP:PORT/PROTOCOL, real ADDRESS [default: all]
-    #[arg(value_name = "FILTER", trailing_var_arg = true)]
+    #[arg(value_name = "FILTER")]
     filter: Vec<String>,
 }
 
@@ -55,7 +56,7 @@ impl Arguments {
     /// The filter is wrong, the daemon refuses or does not answer, or what is captured cannot be written.
     pub fn run(&self, socket: &Path) -> anyhow::Result<()> {
         let filter = self.filter.join(" ");
-        Filter::parse(&filter).map_err(anyhow::Error::msg)?;
+        Filter::parse(&filter).map_err(Usage)?;
         // Before anything is captured.
         let file = self.write.as_deref().map(Target::open).transpose()?;
         let last_ms = self.last.map(|last| u64::try_from(last.as_millis()).unwrap_or(u64::MAX));
@@ -69,10 +70,9 @@ impl Arguments {
             if self.last.is_none() {
                 complain(&format!("capturing on {}; Ctrl-C ends it\n", started.interfaces.join(", ")));
             }
-            let sink = match file {
-                Some(target) => Sink::File(self.begin(target, &started, &filter)?),
-                None => Sink::Lines,
-            };
+            let sink = file.map(|target| self.begin(target, &started, &filter)).transpose();
+            let sink = sink.inspect_err(|_| drop(ask::<Stopped>(socket, Ask::Stop { id: started.id })))?;
+            let sink = sink.map_or(Sink::Lines, Sink::File);
             let mut tally = Tally::default();
             let done = self.follow(socket, started.id, sink, &mut tally, &mut signals).await;
             self.say(&tally);

@@ -3,11 +3,13 @@
 use std::io::Read;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use serde_json::Value;
 
 use super::question::{Bytes, MOST_FRAMES, Question, Subject};
 use super::{capture, hex, tuple, words};
 use crate::admin::protocol::MAX_REQUEST;
+use crate::usage::Usage;
 
 /// What of a request is not frames.
 const AROUND: usize = 1024;
@@ -47,29 +49,30 @@ impl Arguments {
     ///
     /// # Errors
     /// What is wrong with the arguments, and what is expected.
-    pub fn question(&self) -> Result<Question, String> {
+    pub fn question(&self) -> anyhow::Result<Question> {
         let subject = match (&self.client, &self.service, &self.hex, &self.pcap) {
             (.., Some(text), _) if text == "-" => {
                 let mut text = String::new();
                 let read = std::io::stdin().read_to_string(&mut text);
-                read.map_err(|error| format!("standard input: {error}"))?;
-                pasted(&text)?
+                read.context("standard input")?;
+                pasted(&text).map_err(Usage)?
             }
-            (.., Some(text), _) => pasted(text)?,
+            (.., Some(text), _) => pasted(text).map_err(Usage)?,
             (.., Some(file)) => {
-                let frames = capture::frames(file, usize::from(self.limit))?;
+                let frames = capture::frames(file, usize::from(self.limit)).map_err(anyhow::Error::msg)?;
                 if frames.is_empty() {
-                    return Err(format!("{}: there is no frame in it", file.display()));
+                    anyhow::bail!("{}: there is no frame in it", file.display());
                 }
                 Subject::Frames(frames)
             }
             (Some(client), Some(service), ..) => {
-                Subject::Packet(tuple::parse(client, service, self.flags.as_deref())?)
+                let packet = tuple::parse(client, service, self.flags.as_deref());
+                Subject::Packet(packet.map_err(Usage)?)
             }
-            _ => return Err("a packet is expected, or --hex, or --pcap".into()),
+            _ => return Err(Usage("a packet is expected, or --hex, or --pcap".into()).into()),
         };
         if let Subject::Frames(frames) = &subject {
-            fits(frames)?;
+            fits(frames).map_err(Usage)?;
         }
         Ok(Question { interface: self.interface.clone(), subject })
     }

@@ -8,6 +8,8 @@ use shunt_dataplane::packet::{MacAddress, Protocol, TcpFlags};
 
 /// Most frames of one question: they are tried on the control thread.
 pub const MOST_FRAMES: usize = 256;
+/// Most bytes of all its frames.
+pub const MOST_BYTES: usize = 2 << 20;
 /// Longest frame, bytes.
 pub const LONGEST: usize = 65_549;
 /// Nobody's MAC address: one of those for documentation (RFC 7042, section 2.1.1).

@@ -19,7 +19,7 @@ use shunt_dataplane::schedule::maglev::{MaglevTable, SLOTS};
 use shunt_dataplane::verdict::{DropReason, Verdict};
 use shunt_dataplane::xsk::steering::{Steered, Steering};
 
-use super::question::{MOST_FRAMES, Question, Subject};
+use super::question::{MOST_BYTES, MOST_FRAMES, Question, Subject};
 use super::remedy::remedy;
 use super::tuple;
 use crate::compile::{Inputs, Standing, compiled_key};
@@ -60,6 +60,11 @@ pub fn tried(question: &Question, inputs: Inputs<'_>, plane: &Dataplane) -> Resu
         }
         Subject::Frames(frames) if frames.len() > MOST_FRAMES => {
             return Err(format!("at most {MOST_FRAMES} frames are explained at once, not {}", frames.len()));
+        }
+        Subject::Frames(frames)
+            if frames.iter().filter_map(|frame| frame.length).sum::<usize>() > MOST_BYTES =>
+        {
+            return Err(format!("at most {MOST_BYTES} bytes of frames are explained at once"));
         }
         Subject::Frames(frames) => frames.iter().map(|frame| frame.frame(mac)).collect::<Result<_, _>>()?,
     };

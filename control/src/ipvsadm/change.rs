@@ -19,15 +19,23 @@ impl Session<'_> {
         if verb == Verb::DeleteReal {
             self.same_port(arguments)?;
         }
+        let mut stay = None;
         let request = match verb {
-            Verb::Clear => Request::Edit { edits: self.clear()? },
+            Verb::Clear => {
+                let (edits, of_the_file) = self.clear()?;
+                stay = of_the_file;
+                Request::Edit { edits }
+            }
             Verb::Zero => Request::Zero { service },
             verb => Request::Edit { edits: vec![edit(verb, arguments, service)] },
         };
         let answer = (self.ask)(request).map_err(cannot)?;
         match answer.error {
             Some(_) => Err(Complaint::refusal(refusal(verb, arguments, &answer))),
-            None => Ok(()),
+            None => {
+                stay.iter().for_each(|stay| self.complain(stay));
+                Ok(())
+            }
         }
     }
 
@@ -48,17 +56,19 @@ impl Session<'_> {
 
     /// All services that were added go. Those of the configuration are not a command's to clear: an `ipvsadm-restore` of an
     /// empty file at boot would take away what the configuration has just made.
-    fn clear(&mut self) -> Result<Vec<Edit>, Complaint> {
+    /// With what is said of these, if there are any.
+    fn clear(&mut self) -> Result<(Vec<Edit>, Option<String>), Complaint> {
         let table = self.table()?;
         let (added, filed): (Vec<_>, Vec<_>) = table.services.iter().partition(|service| service.is_added);
         if filed.is_empty() {
-            return Ok(vec![Edit::Clear]);
+            return Ok((vec![Edit::Clear], None));
         }
-        let services = crate::config::counted(filed.len(), "service");
-        self.complain(&format!(
-            "{services} of the configuration stay: take them out of its file to be rid of them"
-        ));
-        Ok(added.into_iter().map(|service| Edit::RemoveService { service: service.name() }).collect())
+        let services = match filed.len() {
+            1 => "1 service of the configuration stays: take it".to_owned(),
+            more => format!("{more} services of the configuration stay: take them"),
+        };
+        let edits = added.into_iter().map(|service| Edit::RemoveService { service: service.name() });
+        Ok((edits.collect(), Some(format!("{services} out of its file to be rid of it"))))
     }
 }
 

@@ -113,6 +113,11 @@ impl Pending {
 }
 
 impl Supervisor {
+    /// The daemon's own file, wherever whoever reads it stands.
+    fn own_file(&self) -> PathBuf {
+        std::path::absolute(&self.options.config).unwrap_or_else(|_| self.options.config.clone())
+    }
+
     /// Brings a configuration into force, for good or until its confirmation is late. Refused: says why, changes nothing.
     pub(super) async fn apply(
         &mut self,
@@ -145,7 +150,8 @@ impl Supervisor {
         })?;
         self.applied.done += 1;
         tracing::info!("applied {}: {done}", file.display());
-        let own = self.options.config.display();
+        let own = self.own_file();
+        let own = own.display();
         if is_same(&file, &self.options.config) {
             self.applied.file = None;
         } else {
@@ -175,7 +181,8 @@ impl Supervisor {
         let mut said = format!("confirmed: {file} stays in force");
         tracing::info!("{said}");
         if self.applied.file.is_some() {
-            let own = self.options.config.display();
+            let own = self.own_file();
+            let own = own.display();
             said += &format!(
                 "\nnot written to {own}: a reload or a restart brings that back, unless: cp {file} {own}"
             );

@@ -11,6 +11,10 @@ pub(super) struct Refused {
     pub(super) why: String,
 }
 
+/// Changes of one request that are said one by one: whoever restores a table of thousands has it, and the log has other
+/// things to say.
+const MOST_TOLD: usize = 20;
+
 impl Supervisor {
     /// Makes all of these changes, or, if one is refused, none.
     pub(super) async fn edit(&mut self, edits: &[Edit]) -> Result<String, Refused> {
@@ -35,8 +39,11 @@ impl Supervisor {
         }
         self.changes = changes;
         self.applied.note(edits);
-        for edit in edits {
+        for edit in edits.iter().take(MOST_TOLD) {
             tracing::info!("changed while running: {edit}");
+        }
+        if let Some(more) = edits.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
+            tracing::info!("changed while running: {more} changes more");
         }
         Ok(format!("generation {} in force", self.plane.state().generation()))
     }

@@ -225,6 +225,7 @@ struct Supervisor {
     applied: Applied,
     /// Room for one plan.
     planning: Arc<Semaphore>,
+    explaining: Arc<Semaphore>,
     is_ready: bool,
 }
 
@@ -291,6 +292,7 @@ impl Supervisor {
             systemd: Systemd::from_environment(),
             applied: Applied::default(),
             planning: Arc::new(Semaphore::new(1)),
+            explaining: Arc::new(Semaphore::new(1)),
             is_ready: false,
         };
         if let Err(error) = supervisor.adopt().await {

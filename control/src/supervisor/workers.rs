@@ -8,13 +8,10 @@ use shunt_dataplane::xsk::program::OpenError;
 use super::Supervisor;
 use crate::error::Error;
 use crate::model::WorkerFailure;
-use crate::panic;
 use crate::watch::State;
 
 /// The kernel has released the sockets of a dead worker by then, also on a busy machine.
 const RELEASED: Duration = Duration::from_secs(3);
-/// How long a worker may tell of its panic.
-const LAST_WORDS: Duration = Duration::from_secs(5);
 
 impl Supervisor {
     /// To be called every [`crate::watch::LOOK`].
@@ -27,11 +24,6 @@ impl Supervisor {
             let why = format!("died: {words}");
             tracing::error!("worker {n} {why}. This is a bug in shunt");
             self.watch.dies(now, n, why);
-        }
-        // Who tells of its panic takes no turns, and is dead soon.
-        let is_patient = self.loaded.model.director.worker_failure == WorkerFailure::Restart;
-        if is_patient && panic::is_told() && self.watch.wait(LAST_WORDS) {
-            return Ok(());
         }
         let turns = self.plane.workers().iter().map(|w| (w.stats.turns.value(), w.stats.thread.value()));
         let changed = self.watch.look(now, turns);

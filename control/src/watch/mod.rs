@@ -115,11 +115,6 @@ impl Watch {
         changed
     }
 
-    /// Lets a look be, unless there was none for so long.
-    pub fn wait(&self, limit: Duration) -> bool {
-        self.looked.is_some_and(|looked| looked.elapsed() < limit)
-    }
-
     /// Its thread has ended.
     pub fn dies(&mut self, now: Instant, n: usize, why: String) {
         let worker = self.worker(n);

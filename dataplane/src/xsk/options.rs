@@ -18,6 +18,16 @@ pub fn is_zero_copy(fd: RawFd) -> io::Result<bool> {
     if result == 0 { Ok(flags & XDP_OPTIONS_ZEROCOPY != 0) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Keeps the socket from programs that this process starts, which libxdp does not: they would hold its queue, and frames
+/// with it, for as long as they run.
+pub fn close_on_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: sets a flag of a descriptor; no memory is involved.
+    if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Readies the socket for copy mode: a send buffer that holds all its frames (else EAGAIN after some 277
 /// small ones) and a budget that sends them with one call. Kernels without the option send 32 a call.
 pub fn prepare_copy_mode(fd: RawFd, frames: u32) {

@@ -67,6 +67,8 @@ impl Socket {
             return Err(OpenError::bind(interface, queue, None, "this process has bound it already".into()));
         };
         let fd = rx.fd().as_raw_fd();
+        options::close_on_exec(fd)
+            .map_err(|error| OpenError::bind(interface, queue, None, error.to_string()))?;
         let zero_copy = options::is_zero_copy(fd).unwrap_or(false);
         let ring_size = umem.ring_size.get();
         if !zero_copy {
