@@ -125,7 +125,13 @@ impl<E: From<Event> + Send + 'static> VipChecks<E> {
             });
             let facts = Facts { interval, way };
             match self.running.get(&subject) {
-                Some(running) => drop(running.facts.send_if_modified(|known| known.follow(facts))),
+                Some(running) => {
+                    // Now, not when its task gets its turn: until then it would pass for one that has nothing to say.
+                    if facts.way.is_some() {
+                        Arc::make_mut(&mut running.health.lock().expect(UNPOISONED)).await_first();
+                    }
+                    running.facts.send_if_modified(|known| known.follow(facts));
+                }
                 None => {
                     let running = self.start(subject.clone(), facts, wanted.was_up);
                     self.running.insert(subject, running);
