@@ -68,19 +68,7 @@ impl Supervisor {
     fn foresee(&self, model: &Model, survey: &Survey) -> Result<After, String> {
         let (views, up) = (self.views(), self.up());
         let health = self.checks.foresee(compile::checks(model), |key| up.contains(&key.address));
-        let known = Inputs {
-            model,
-            survey,
-            links: &views.links,
-            health: &health,
-            neighbors: &views.neighbors,
-            vips: &views.vips,
-            passive: &self.passive,
-            quorums: &self.quorums,
-            slow_start: &self.slow_start,
-            is_ready: self.is_ready,
-            is_seeking: self.readiness.was_seeking,
-        };
+        let known = Inputs { model, survey, health: &health, ..self.inputs(&views) };
         let outlook = self.outlook(known);
         let inputs = Inputs { quorums: &outlook.quorums, slow_start: &outlook.slow_start, ..known };
         let workers = self.plane.workers();
