@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod address;
+pub mod bare;
 pub mod bpf;
 pub mod capture;
 pub mod checksum;
@@ -51,6 +52,7 @@ pub mod webserver;
 pub mod wire;
 
 pub use address::Mac;
+pub use bare::Bare;
 pub use capture::Capture;
 pub use client::{Answer, Client};
 pub use config::Service;

@@ -1,0 +1,38 @@
+//! Who runs where: the generator on the first core, what is measured on the last.
+
+use core_affinity::CoreId;
+
+/// The generator's core.
+pub fn generator() -> usize {
+    all().first().copied().unwrap_or(0)
+}
+
+/// The core of what is measured. The generator's own where there is only one.
+pub fn subject() -> usize {
+    all().last().copied().unwrap_or(0)
+}
+
+/// All cores that this process may use, in order.
+pub fn all() -> Vec<usize> {
+    shunt_dataplane::plane::cores()
+}
+
+/// Pins the calling thread.
+pub fn pin(core: usize) {
+    core_affinity::set_for_current(CoreId { id: core });
+}
+
+/// This process, and what it starts from here on, comes before what else the machine has to do: the less a figure says
+/// about others.
+pub fn prefer() {
+    // SAFETY: takes numbers only.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, HIGHEST) };
+}
+
+/// As [`prefer`], for one thread of the kernel.
+pub fn prefer_thread(pid: i32) {
+    // SAFETY: takes numbers only.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, pid.unsigned_abs(), HIGHEST) };
+}
+
+const HIGHEST: libc::c_int = -20;
