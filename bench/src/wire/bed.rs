@@ -3,7 +3,7 @@
 use shunt_tests::{Bare, Namespace};
 
 use crate::wire::cores;
-use crate::wire::generator::{Generator, Traffic};
+use crate::wire::generator::{self, Generator, Traffic};
 use crate::wire::sink::{Arrival, Sink};
 
 /// The director's MAC address, and its address on the LAN.
@@ -19,13 +19,14 @@ const WIRE: &str = "wire0";
 /// The bed. Dropping it ends what runs on it and takes it away.
 pub struct Bed {
     // Before the namespaces: programs are detached while their interfaces are there.
-    generator: Generator,
+    generators: Vec<Generator>,
     sink: Sink,
     bare: Bare,
 }
 
 impl Bed {
-    /// A bed whose subject's interface has `queues` queues. `arrival`: what frames are at the far end.
+    /// A bed whose subject's interface has `queues` queues, and a generator for each: veth puts what a core sends into
+    /// the queue of its number (`veth_select_rxq` in drivers/net/veth.c). `arrival`: what frames are at the far end.
     #[track_caller]
     pub fn new(queues: usize, arrival: Arrival) -> Bed {
         let bare = Bare::new(&["director", "wire"]);
@@ -37,6 +38,7 @@ impl Bed {
                     .expect("IPv6 can be turned off");
             });
         }
+        let count = queues;
         let queues = format!("numtxqueues {queues} numrxqueues {queues}");
         director.ip(&format!(
             "link add {INTERFACE} index 1000 address {} {queues} type veth peer name {WIRE} netns {} {queues}\n\
@@ -49,11 +51,12 @@ impl Bed {
             // The ring that frames come in by is there with XDP or with GRO.
             wire.run("ethtool", &["-K", WIRE, "gro", "on"]);
         }
-        let (generator, sink) = wire.enter(|| {
+        let (generators, sink) = wire.enter(|| {
             let index = nix::net::if_::if_nametoindex(WIRE).expect("it was made just now");
-            (Generator::load(wire.clone(), index), Sink::attach(WIRE, arrival))
+            let load = |n| Generator::load(wire.clone(), index, cores::generator(n));
+            ((0..count).map(load).collect(), Sink::attach(WIRE, arrival))
         });
-        Bed { generator, sink, bare }
+        Bed { generators, sink, bare }
     }
 
     /// The namespace of the subject.
@@ -69,13 +72,13 @@ impl Bed {
     /// Sends `traffic` while `work` runs, which is given the bed's sink and what tells the frames sent so far.
     #[track_caller]
     pub fn load<T>(&mut self, traffic: &Traffic, work: impl FnOnce(&Sink, &dyn Fn() -> u64) -> T) -> T {
-        let Bed { generator, sink, .. } = self;
-        generator.during(traffic, |sent| work(sink, sent))
+        let Bed { generators, sink, .. } = self;
+        generator::during(generators, traffic, |sent| work(sink, sent))
     }
 
     /// Frames sent so far.
     pub fn sent(&self) -> u64 {
-        self.generator.sent()
+        self.generators.iter().map(Generator::sent).sum()
     }
 
     /// Who counts.

@@ -2,9 +2,10 @@
 
 use core_affinity::CoreId;
 
-/// The generator's core.
-pub fn generator() -> usize {
-    all().first().copied().unwrap_or(0)
+/// The core of generator number `n`: the first, the second, and so on.
+pub fn generator(n: usize) -> usize {
+    let all = all();
+    all.get(n % all.len().max(1)).copied().unwrap_or(0)
 }
 
 /// The core of what is measured. The generator's own where there is only one.

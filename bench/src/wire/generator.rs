@@ -71,47 +71,61 @@ pub struct Generator {
     ebpf: Ebpf,
     namespace: Namespace,
     interface: u32,
+    core: usize,
+}
+
+/// All of `generators` send while `work` runs, which is given what tells the frames sent so far. A rate is that of all
+/// together.
+#[track_caller]
+pub fn during<T>(
+    generators: &mut [Generator],
+    traffic: &Traffic,
+    work: impl FnOnce(&dyn Fn() -> u64) -> T,
+) -> T {
+    let rate = traffic.rate.map(|rate| rate / generators.len() as f64);
+    generators.iter_mut().for_each(|generator| generator.plan(&Traffic { rate, ..*traffic }));
+    let batch = if rate.is_some() { PACED_BATCH } else { BATCH };
+    let (generators, stop) = (&*generators, &AtomicBool::new(false));
+    do_nothing_at(END);
+    std::thread::scope(|scope| {
+        let (begun, begins) = mpsc::channel();
+        let senders: Vec<_> = generators
+            .iter()
+            .map(|generator| {
+                let begun = begun.clone();
+                scope.spawn(move || {
+                    generator.namespace.enter(|| {
+                        cores::pin(generator.core);
+                        begun.send(gettid()).expect("the other end waits");
+                        generator.run(batch, stop);
+                    });
+                })
+            })
+            .collect();
+        let threads: Vec<Pid> =
+            senders.iter().map(|_| begins.recv().expect("a generator's thread starts")).collect();
+        let end = Ender { threads: &threads, stop };
+        let result = work(&|| generators.iter().map(Generator::sent).sum());
+        drop(end);
+        // Again and again: a signal that comes before the system call ends nothing.
+        while !senders.iter().all(|sender| sender.is_finished()) {
+            threads.iter().copied().for_each(interrupt);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        result
+    })
 }
 
 impl Generator {
-    /// Loads it, to send on the interface of this index of `namespace`.
+    /// Loads it, to send from a core on the interface of this index of `namespace`.
     #[track_caller]
-    pub fn load(namespace: Namespace, interface: u32) -> Generator {
+    pub fn load(namespace: Namespace, interface: u32, core: usize) -> Generator {
         let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/generator.bpf.o"));
         let mut ebpf = Ebpf::load(object).unwrap_or_else(|fault| panic!("generator.bpf.o: {fault}"));
         let program: &mut Xdp =
             ebpf.program_mut("generate").expect("it is in the object").try_into().expect("it is XDP");
         program.load().unwrap_or_else(|fault| panic!("the generator: {fault}"));
-        Generator { ebpf, namespace, interface }
-    }
-
-    /// Sends while `work` runs, which is given what tells the frames sent so far.
-    #[track_caller]
-    pub fn during<T>(&mut self, traffic: &Traffic, work: impl FnOnce(&dyn Fn() -> u64) -> T) -> T {
-        self.plan(traffic);
-        let batch = if traffic.rate.is_some() { PACED_BATCH } else { BATCH };
-        let (this, stop) = (&*self, &AtomicBool::new(false));
-        do_nothing_at(END);
-        std::thread::scope(|scope| {
-            let (begun, begins) = mpsc::channel();
-            let sender = scope.spawn(move || {
-                this.namespace.enter(|| {
-                    cores::pin(cores::generator());
-                    begun.send(gettid()).expect("the other end waits");
-                    this.run(batch, stop);
-                });
-            });
-            let thread = begins.recv().expect("the generator's thread starts");
-            let end = Ender { thread, stop };
-            let result = work(&|| this.sent());
-            drop(end);
-            // Again and again: a signal that comes before the system call ends nothing.
-            while !sender.is_finished() {
-                interrupt(thread);
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            result
-        })
+        Generator { ebpf, namespace, interface, core }
     }
 
     /// Frames sent so far.
@@ -152,9 +166,9 @@ impl Generator {
     }
 }
 
-/// Tells the generator's thread to end, also when what it sends for panics.
+/// Tells the generators' threads to end, also when what they send for panics.
 struct Ender<'a> {
-    thread: Pid,
+    threads: &'a [Pid],
     stop: &'a AtomicBool,
 }
 
@@ -162,7 +176,7 @@ impl Drop for Ender<'_> {
     fn drop(&mut self) {
         // Relaxed: nothing else is read because of it.
         self.stop.store(true, Ordering::Relaxed);
-        interrupt(self.thread);
+        self.threads.iter().copied().for_each(interrupt);
     }
 }
 

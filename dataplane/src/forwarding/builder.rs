@@ -225,7 +225,14 @@ impl<'a> Builder<'a> {
             Some(old) => old.counters.clone(),
             None => Arc::new(PerWorker::new(self.workers)),
         };
-        Ok(Service { key: spec.key, removed: None, reals: reals.into(), options: spec.options, scheduler, counters })
+        Ok(Service {
+            key: spec.key,
+            removed: None,
+            reals: reals.into(),
+            options: spec.options,
+            scheduler,
+            counters,
+        })
     }
 
     fn add_real(

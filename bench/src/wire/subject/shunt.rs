@@ -87,7 +87,7 @@ pub fn configuration(load: &Load) -> String {
          flows_per_worker_ipv6 = 65536\nidle = \"{idle}\"\n"
     );
     for service in 0..*services {
-        // 64 VIPs, .10 to .19 aside (the real servers come after them), each with many ports.
+        // A thousand ports of each VIP.
         let (vip, port) = (service / 1000, 80 + service % 1000);
         let vip = if vip == 0 { "192.0.2.10".to_owned() } else { format!("203.0.113.{vip}") };
         writeln!(text, "[[service]]\nvip = \"{vip}\"\nport = {port}\nprotocol = \"udp\"").expect("a string");

@@ -26,7 +26,7 @@ impl Testpmd {
     /// Starts it with more arguments for its driver, each behind a comma.
     #[track_caller]
     pub fn start_with(bed: &Bed, arguments: &str) -> Testpmd {
-        let (main, forward) = (cores::generator(), cores::subject());
+        let (main, forward) = (cores::generator(0), cores::subject());
         // Its driver looks into /sys/class/net.
         let mut command = bed.director().command_with_sysfs("stdbuf");
         command
