@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -47,7 +46,7 @@ struct Arguments {
 
 fn main() {
     let arguments = Arguments::parse();
-    cores::prefer();
+    let _preferred = cores::prefer();
     interrupt::clean_up_at_signals();
     let rounds = if arguments.quick { 3 } else { 7 };
     let mut report = Report::of_this_machine();
@@ -118,13 +117,12 @@ impl World {
             tx_queues: 1,
             strips_tags: false,
         };
-        let address = |n: u8| IpAddr::from([192, 0, 2, 21 + n]);
+        let reals = model.services.iter().flat_map(|service| &service.reals);
+        let ways =
+            reals.map(|real| ((real.address, real.interface.clone()), Way { port: 0, mtu: None })).collect();
         World {
             model,
-            survey: Survey {
-                interfaces: vec![link.clone()],
-                ways: (0..REAL_SERVERS).map(|n| ((address(n), None), Way { port: 0, mtu: None })).collect(),
-            },
+            survey: Survey { interfaces: vec![link.clone()], ways },
             links: [(2, link)].into(),
             neighbors: NeighborView::default(),
             health: HealthView::default(),

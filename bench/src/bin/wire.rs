@@ -71,7 +71,7 @@ struct Figures {
 
 fn main() {
     let arguments = Arguments::parse();
-    cores::prefer();
+    let _preferred = cores::prefer();
     interrupt::clean_up_at_signals();
     let kinds: Vec<Kind> = if arguments.only.is_empty() {
         Kind::ALL.to_vec()

@@ -24,10 +24,28 @@ pub fn pin(core: usize) {
 }
 
 /// This process, and what it starts from here on, comes before what else the machine has to do: the less a figure says
-/// about others.
-pub fn prefer() {
+/// about others. The session's group too, where sessions share the processor out among themselves (sched(7), "The
+/// autogroup feature"), until the value is dropped.
+#[must_use]
+pub fn prefer() -> Preferred {
     // SAFETY: takes numbers only.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, HIGHEST) };
+    group(HIGHEST);
+    Preferred
+}
+
+/// See [`prefer`].
+pub struct Preferred;
+
+impl Drop for Preferred {
+    fn drop(&mut self) {
+        group(0);
+    }
+}
+
+fn group(nice: libc::c_int) {
+    // Without the feature there is nothing to write to, and nothing to do.
+    let _ = std::fs::write("/proc/self/autogroup", nice.to_string());
 }
 
 /// As [`prefer`], for one thread of the kernel.

@@ -2,6 +2,8 @@
 
 use nix::sys::signal::{SigSet, Signal};
 
+use crate::wire::cores::Preferred;
+
 /// From here on SIGINT and SIGTERM take the namespaces away, with all that runs in them, and end the process. To be
 /// called before any thread is started: threads inherit that they leave these signals alone, programs do not.
 pub fn clean_up_at_signals() {
@@ -12,6 +14,7 @@ pub fn clean_up_at_signals() {
     std::thread::spawn(move || {
         let signal = signals.wait().expect("signals can be waited for");
         shunt_tests::sweep::own();
+        drop(Preferred);
         std::process::exit(128 + signal as i32);
     });
 }
