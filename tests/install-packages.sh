@@ -11,8 +11,20 @@ lab="iproute2 procps tcpdump nginx-light curl iptables nftables iperf3 haproxy e
 # For the package and the unit: what builds, judges and reads them.
 packaging="dpkg-dev binutils lintian systemd man-db"
 
+# For the benchmarks: the peers that shunt is measured beside, and the counter of instructions.
+bench="ethtool dpdk librte-net-af-xdp23 librte-mempool-ring23 librte-bus-vdev23 valgrind"
+
+case "${1:-}" in
+"") wanted="$build $lab $packaging" ;;
+bench) wanted="$bench" ;;
+*)
+	echo "usage: $0 [bench]" >&2
+	exit 2
+	;;
+esac
+
 missing=""
-for package in $build $lab $packaging; do
+for package in $wanted; do
 	dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0

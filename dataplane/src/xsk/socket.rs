@@ -141,7 +141,9 @@ impl Socket {
         self.filling -= received;
         for desc in &self.scratch[..received] {
             // SAFETY: just consumed from the RX ring of this UMEM.
-            burst.push(unsafe { Frame::from_ring(*desc, self.base, self.frame_size) });
+            let frame = unsafe { Frame::from_ring(*desc, self.base, self.frame_size) };
+            frame.prefetch();
+            burst.push(frame);
         }
     }
 
