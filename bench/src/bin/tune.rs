@@ -31,9 +31,9 @@ fn main() {
         ("no need-wakeup", Tuning { need_wakeup: false, ..usual }),
         ("kick at 128", Tuning { kick_at: 128, ..usual }),
         ("kick at 512", Tuning { kick_at: 512, ..usual }),
-        ("512 frames", Tuning { frames: 512, ..usual }),
-        ("1024 frames", Tuning { frames: 1024, ..usual }),
-        ("2048 frames", Tuning { frames: 2048, ..usual }),
+        ("512 frames", Tuning { frames: 512, budget: Some(512), ..usual }),
+        ("1024 frames", Tuning { frames: 1024, budget: Some(1024), ..usual }),
+        ("2048 frames", Tuning { frames: 2048, budget: Some(2048), ..usual }),
         ("8192 frames", Tuning { frames: 8192, send_buffer: Some(8192 * 4096), budget: Some(8192), ..usual }),
     ];
     let mut stands: Vec<Stand> = variants
