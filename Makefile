@@ -30,7 +30,7 @@ bench-quick: bench-deps bench-build
 
 # Fails when the instructions of a frame have risen.
 bench-check: deps
-	$(CARGO) run --release --locked -p shunt-bench --bin count -- --check
+	$(CARGO) run --release --locked -p shunt-bench --bin count -- --check bench/results/instructions.csv
 
 bench-build:
 	$(CARGO) build --release --locked -p shunt -p shunt-bench --bins

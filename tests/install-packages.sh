@@ -4,18 +4,21 @@ set -eu
 
 # To build: clang compiles the XDP program; it and the others (llvm, m4, libelf, zlib) are for libxdp, which xsk-rs builds.
 build="clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev pkg-config m4 make"
+# To measure: valgrind counts instructions.
+measuring="valgrind"
 # For the lab: namespaces, captures, real servers and clients.
 # haproxy, Exim, dnsmasq and OpenSSH are what health checks are made of; keepalived is the director to get along with;
-# prometheus (with promtool) is who reads the metrics; net-tools and iputils-ping are what an old script calls.
-lab="iproute2 procps tcpdump nginx-light curl iptables nftables iperf3 haproxy exim4-daemon-light dnsmasq-base openssh-server openssh-client openssl keepalived prometheus net-tools iputils-ping"
+# prometheus (with promtool) is who reads the metrics; ethtool changes the number of queues; net-tools and iputils-ping are what an old
+# script calls; tshark reads what shunt captures.
+lab="iproute2 procps tcpdump nginx-light curl iptables nftables iperf3 haproxy exim4-daemon-light dnsmasq-base openssh-server openssh-client openssl keepalived prometheus net-tools iputils-ping ethtool tshark"
 # For the package and the unit: what builds, judges and reads them.
 packaging="dpkg-dev binutils lintian systemd man-db"
 
-# For the benchmarks: the peers that shunt is measured beside, and the counter of instructions.
-bench="ethtool dpdk librte-net-af-xdp23 librte-mempool-ring23 librte-bus-vdev23 valgrind"
+# For the comparison on veth: the peers. Debian has the version of DPDK in the names of its drivers.
+bench="dpdk librte-net-af-xdp* librte-mempool-ring* librte-bus-vdev*"
 
 case "${1:-}" in
-"") wanted="$build $lab $packaging" ;;
+"") wanted="$build $measuring $lab $packaging" ;;
 bench) wanted="$bench" ;;
 *)
 	echo "usage: $0 [bench]" >&2
@@ -23,9 +26,11 @@ bench) wanted="$bench" ;;
 	;;
 esac
 
+# Patterns are for dpkg and apt, not for the shell.
+set -f
 missing=""
 for package in $wanted; do
-	dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
+	dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
 

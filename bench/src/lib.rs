@@ -1,6 +1,7 @@
-//! The benchmark harness of shunt: what the benchmarks in `benches/` share. Its README says what each number
-//! means.
+//! The benchmark harness of shunt: what the benchmarks and the programs in `bin/` share. Its README says what each
+//! number means.
 
+pub mod memory;
 pub mod report;
 pub mod state;
 pub mod traffic;

@@ -8,7 +8,7 @@ use shunt_dataplane::packet::{Address, MacAddress, Protocol};
 use shunt_dataplane::port::PortId;
 use shunt_dataplane::rewrite::{MacHeader, Vlan};
 
-use crate::traffic::{PORT, vip};
+use crate::traffic::{Family, PORT, vip};
 
 /// Key of the scheduling hash.
 pub const KEY: HashKey = HashKey([0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
@@ -22,11 +22,27 @@ pub fn header(n: u16) -> MacHeader {
     MacHeader::new(MacAddress([2, 0, 0, 0, e, f]), MacAddress([0x00, 0x00, 0x5e, 0x00, 0x53, 0x0d]))
 }
 
+/// So many services with ten real servers each, all of one VIP and of ports from `PORT` on.
+pub fn services(family: Family, count: u16, options: Options) -> Vec<ServiceSpec> {
+    let key = |port| ServiceKey { address: vip(family), ports: Ports::exact(port), protocol: Protocol::Tcp };
+    let reals: Vec<RealSpec> = (0..REALS).map(real).collect();
+    (0..count).map(|n| ServiceSpec { key: key(PORT + n), options, reals: reals.clone() }).collect()
+}
+
+/// The state of these services.
+pub fn of(specs: &[ServiceSpec]) -> ForwardingState {
+    Builder::after(&ForwardingState::empty(KEY), 1, 1).build(specs).expect("a good specification")
+}
+
 /// One service with ten real servers among a hundred others.
 pub fn state() -> ForwardingState {
-    let options = Options::default();
-    let key = |port| ServiceKey { address: vip(), ports: Ports::exact(port), protocol: Protocol::Tcp };
-    let real = |n: u16| RealSpec {
+    let mut specs = services(Family::Ipv4, 1 + OTHER_SERVICES, Options::default());
+    specs[1..].iter_mut().for_each(|spec| spec.reals.clear());
+    of(&specs)
+}
+
+fn real(n: u16) -> RealSpec {
+    RealSpec {
         address: Address::from_v4(0xc613_0000 + u32::from(n)),
         weight: 1,
         share: 1,
@@ -34,10 +50,5 @@ pub fn state() -> ForwardingState {
         healthy: true,
         keeps_flows: false,
         path: Some(Path { header: header(n), port: PortId(0), mtu: 1500, vlan: Vlan::Keep }),
-    };
-    let mut specs: Vec<ServiceSpec> =
-        (0..OTHER_SERVICES).map(|n| ServiceSpec { key: key(1000 + n), options, reals: vec![] }).collect();
-    specs.push(ServiceSpec { key: key(PORT), options, reals: (0..REALS).map(real).collect() });
-    let empty = ForwardingState::empty(KEY);
-    Builder::after(&empty, 1, 1).build(&specs).expect("a good specification")
+    }
 }

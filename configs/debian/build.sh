@@ -40,6 +40,7 @@ done
 for example in reference pair; do file 644 "$configs/$example.toml" "usr/share/doc/shunt/examples/$example.toml"; done
 file 644 "$configs/shunt.schema.json" usr/share/doc/shunt/examples/shunt.schema.json
 file 644 "$configs/KEEPALIVED.md" usr/share/doc/shunt/KEEPALIVED.md
+file 644 "$configs/PROTOCOL.md" usr/share/doc/shunt/PROTOCOL.md
 file 644 "$configs/README.md" usr/share/doc/shunt/configuration.md
 file 644 "$here/changelog" usr/share/doc/shunt/changelog
 file 644 "$top/CHANGELOG.md" usr/share/doc/shunt/CHANGELOG.md
@@ -48,7 +49,7 @@ file 644 "$top/CHANGELOG.md" usr/share/doc/shunt/CHANGELOG.md
 	echo "License: Expat"
 	sed -n '/^Permission is hereby/,$s/^$/./; /^Permission is hereby/,$s/^/ /p' "$top/LICENSE"
 } >"$doc/copyright"
-gzip -9n "$doc/changelog" "$doc/CHANGELOG.md" "$doc/KEEPALIVED.md" "$doc/configuration.md" "$root"/usr/share/man/man8/*
+gzip -9n "$doc/changelog" "$doc/CHANGELOG.md" "$doc/KEEPALIVED.md" "$doc/PROTOCOL.md" "$doc/configuration.md" "$root"/usr/share/man/man8/*
 
 # dpkg-shlibdeps wants the source's control file.
 printf 'Source: shunt\n\nPackage: shunt\nArchitecture: any\n' >"$work/debian/control"

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use shunt::admin::protocol::{DEFAULT_LIMIT, What};
-use shunt::{doctor, edit, explain, logging, top};
+use shunt::{capture, doctor, edit, explain, logging, plan, top};
 
 /// A layer-4 director: direct server return over AF_XDP, with health checks and VIP ownership, in one program.
 ///
@@ -40,6 +40,10 @@ pub enum Command {
         /// Who reads the log [env: SHUNT_LOG names what is logged, `info` unless set]
         #[arg(long, value_enum, default_value_t)]
         log: logging::Format,
+        /// Let scripts become more than their user (sudo, setuid programs) and, as root, all that root is; without this they
+        /// have no right that shunt itself has not kept
+        #[arg(long)]
+        scripts_gain_rights: bool,
     },
     /// Validate a configuration: every fault as FILE:LINE:COLUMN: message
     Check {
@@ -78,8 +82,12 @@ pub enum Command {
     },
     #[command(flatten)]
     Edit(edit::command::Command),
+    #[command(flatten)]
+    Plan(plan::command::Command),
     /// Explain where a packet goes and why, without sending it
     Explain(explain::command::Arguments),
+    /// Capture frames as received and as sent, with their verdicts; or show what the flight recorder has of the last seconds
+    Capture(capture::command::Arguments),
     /// Look for what is wrong with this host and, with a configuration, with its network: each line ok, warn or fail, and
     /// the command that mends it. Exit code 1 if one fails
     Doctor(doctor::Words),

@@ -8,8 +8,8 @@ use std::time::Duration;
 use shunt_dataplane::clock::TICKS_PER_SECOND;
 use shunt_dataplane::flow::{FlowState, Timeouts as CompiledTimeouts};
 use shunt_dataplane::forwarding::{
-    BuildError, Builder, ForwardingState, Options, Path, Persistence as CompiledPersistence, Real, RealSpec,
-    ServiceKey as CompiledKey, ServiceSpec,
+    BuildError, Builder, ForwardingState, NoReal, Options, Path, Persistence as CompiledPersistence, Real,
+    RealSpec, ServiceKey as CompiledKey, ServiceSpec,
 };
 use shunt_dataplane::packet::{MacAddress, Protocol as CompiledProtocol};
 use shunt_dataplane::port::PortId;
@@ -48,6 +48,10 @@ pub struct Inputs<'a> {
     pub slow_start: &'a SlowStart,
     /// The real servers' MAC addresses.
     pub neighbors: &'a NeighborView,
+    /// The start is over: what is not known by now is not waited for.
+    pub is_ready: bool,
+    /// A link of the director's own was down just now: who seems to have failed may be found again at once.
+    pub is_seeking: bool,
 }
 
 /// How a real server stands.
@@ -77,9 +81,20 @@ pub fn compile(
     previous: &ForwardingState,
     workers: usize,
 ) -> Result<ForwardingState, BuildError> {
-    let specs: Vec<ServiceSpec> =
-        inputs.model.services.iter().map(|service| inputs.service(service)).collect();
-    Builder::after(previous, workers, inputs.survey.interfaces.len()).build(&specs)
+    Builder::after(previous, workers, inputs.survey.interfaces.len()).build(&inputs.services())
+}
+
+/// As [`compile`], to be looked at and never published: nothing that workers read changes by it.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_on_trial(
+    inputs: Inputs<'_>,
+    previous: &ForwardingState,
+    workers: usize,
+) -> Result<ForwardingState, BuildError> {
+    let builder = Builder::after(previous, workers, inputs.survey.interfaces.len());
+    builder.on_trial().build(&inputs.services())
 }
 
 /// The key of a service in the dataplane.
@@ -152,6 +167,10 @@ fn ticks(duration: Duration) -> u32 {
 }
 
 impl Inputs<'_> {
+    fn services(&self) -> Vec<ServiceSpec> {
+        self.model.services.iter().map(|service| self.service(service)).collect()
+    }
+
     fn service(&self, service: &VirtualService) -> ServiceSpec {
         let steps: Vec<(u16, Option<u32>)> = service
             .reals
@@ -160,6 +179,8 @@ impl Inputs<'_> {
             .collect();
         let is_sorry = self.is_sorry(service);
         let reals = service.reals.iter().zip(&steps).zip(shares(service.scheduler, &steps));
+        // What is wrong on this side of the link says nothing about who is on the other one.
+        let is_unsure = |real: &RealServer| self.is_seeking || self.is_cut_off(real);
         let mut specs: Vec<RealSpec> = reals
             .map(|((real, (weight, _)), share)| {
                 let is_up = self.standing(service, real).is_up();
@@ -168,15 +189,27 @@ impl Inputs<'_> {
                     weight: *weight,
                     share,
                     thresholds: real.thresholds,
-                    healthy: is_up && !is_sorry,
+                    healthy: is_up && !is_sorry && self.is_ready,
                     // Who lives while the sorry server answers is spared new flows, not its old ones.
-                    keeps_flows: real.inhibit || is_up,
+                    keeps_flows: real.inhibit || is_up || is_unsure(real),
                     path: self.path(real),
                 }
             })
             .collect();
         specs.extend(self.sorry(service, is_sorry));
-        ServiceSpec { key: compiled_key(&service.key), options: options(service), reals: specs }
+        let mut options = options(service);
+        if !self.is_ready || service.reals.iter().any(is_unsure) {
+            // By those real servers alone that are known so far the hash would send old connections elsewhere, and new ones
+            // would be told that nobody is there. Clients send again what nobody answers.
+            options.no_real = NoReal::Silent;
+        }
+        ServiceSpec { key: compiled_key(&service.key), options, reals: specs }
+    }
+
+    /// Whether the interface to it, the director's own, cannot be used.
+    fn is_cut_off(&self, real: &RealServer) -> bool {
+        let link = self.survey.way(real).map(|(_, surveyed)| self.links.get(&surveyed.index));
+        link.is_some_and(|link| !link.is_some_and(Link::usable))
     }
 
     /// The sorry server while it answers, and after that as long as it keeps its flows.

@@ -78,6 +78,8 @@ impl World {
             quorums: &self.quorums,
             vips: &self.vips,
             slow_start: &self.slow_start,
+            is_ready: true,
+            is_seeking: false,
         }
     }
 
@@ -111,6 +113,40 @@ fn a_healthy_resolved_real_server_is_up_by_the_current_mac_addresses() {
     assert_eq!(world.standing(), Standing::Up);
     assert_eq!(world.path(), Some(Path { header, port: PortId(0), mtu: 1500, vlan: Vlan::Keep }));
     assert_eq!(world.state(), RealState::Up);
+}
+
+#[test]
+fn before_the_start_is_over_nobody_takes_a_flow_and_clients_are_told_nothing() {
+    let world = World::new();
+    let empty = ForwardingState::empty(HashKey([0, 0]));
+    let state = compile(Inputs { is_ready: false, ..world.inputs() }, &empty, 1).unwrap();
+    let (_, service) = state.services().next().unwrap();
+    let (_, real) = service.reals().next().unwrap();
+    assert_eq!(
+        (real.state(), real.keeps_flows()),
+        (RealState::Down, true),
+        "flows that others tell of are its own"
+    );
+    assert_eq!(service.options().no_real, NoReal::Silent);
+    assert_eq!(world.compiled(|service| service.options().no_real), world.model.services[0].no_real);
+}
+
+#[test]
+fn a_link_of_the_directors_own_that_fails_says_nothing_about_real_servers() {
+    let mut world = World::new();
+    world.checked(Err("network is unreachable".into()));
+    let policy = world.model.services[0].no_real;
+    let kept = |inputs: Inputs<'_>| {
+        let state = compile(inputs, &ForwardingState::empty(HashKey([0, 0])), 1).unwrap();
+        let (_, service) = state.services().next().unwrap();
+        let (_, real) = service.reals().next().unwrap();
+        assert_eq!(real.state(), RealState::Down);
+        (real.keeps_flows(), service.options().no_real)
+    };
+    assert_eq!(kept(world.inputs()), (false, policy));
+    assert_eq!(kept(Inputs { is_seeking: true, ..world.inputs() }), (true, NoReal::Silent));
+    world.links.get_mut(&2).unwrap().carrier = false;
+    assert_eq!(kept(world.inputs()), (true, NoReal::Silent));
 }
 
 #[test]

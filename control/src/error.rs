@@ -20,6 +20,12 @@ pub enum Error {
         "shunt run needs rights that this process does not have: {0}. Run it as root, or give it these capabilities"
     )]
     Rights(String),
+    /// What is not needed stays.
+    #[error(
+        "rights cannot be given up: {0}. Boot a kernel with CONFIG_SECCOMP_FILTER=y; in a container, allow capset(2) and \
+         seccomp(2)"
+    )]
+    GiveUp(io::Error),
     /// The interfaces could not be taken over.
     #[error("{0}")]
     Dataplane(#[from] OpenError),
@@ -70,7 +76,14 @@ pub enum Error {
     /// The thread of VRRP ended.
     #[error("{0}")]
     Vrrp(String),
-    /// A worker thread ended.
-    #[error("a worker died: half a director is none. This is a bug in shunt; what it said is above")]
-    WorkerDied,
+    /// A worker does not work any more.
+    #[error(
+        "worker {worker} {why}. Half a director is none: it has given its addresses up and ends; start it again"
+    )]
+    Worker {
+        /// Its number.
+        worker: usize,
+        /// What is the matter with it.
+        why: String,
+    },
 }

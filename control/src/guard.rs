@@ -1,12 +1,12 @@
 //! What a crash leaves must not speak. A director that is killed leaves its virtual addresses on the interface, and its XDP
-//! program goes with it: from then on, until another director has taken over, the kernel would meet the frames of services
-//! that it knows nothing of, and answer every connection with a RST. So a second process waits for the end of the first. It
+//! program goes with it: from then on, until another director has taken over or it runs again, the kernel would meet the frames
+//! of services that it knows nothing of, and answer every connection with a RST. So a second process waits for the end of the first. It
 //! holds the XDP program, which without its sockets drops what is of a service, until it has taken the addresses away.
 //!
 //! *Invariants*
 //! - it does nothing at all as long as the director runs, nor when that ends in order;
 //! - the program is let go after the addresses, never before: the kernel never sees a frame for a virtual address it has;
-//! - VIPs that no virtual router holds stay: nobody takes over from their director but its next run.
+//! - an address that was there before the director stays.
 //!
 //! Follows `bpf_link_release` in kernel/bpf/syscall.c: a link lasts as long as anybody has it open.
 
@@ -18,8 +18,11 @@ use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use caps::Capability;
+
 use crate::address;
 use crate::netlink::{Error, Netlink};
+use crate::rights;
 
 /// The word that makes a shunt a guard.
 pub const WORD: &str = "guard";
@@ -55,7 +58,9 @@ impl Guard {
         };
         // SAFETY: between fork and exec only system calls are made, on values prepared before; nothing is allocated.
         unsafe { command.pre_exec(inherit) };
+        let lent = rights::lend(Capability::CAP_NET_ADMIN);
         let mut child = command.spawn()?;
+        drop(lent);
         let orders = child.stdin.take();
         Ok(Guard { child, orders, told: None })
     }

@@ -3,7 +3,7 @@
 //! *Invariants*
 //! - whoever writes a line never waits: it goes to a thread of its own by a queue that drops what does not fit. Whoever reads
 //!   the log, slowly, never or no more, holds nobody up;
-//! - how many lines were dropped stands in the log, where they are missing;
+//! - how many lines were dropped, or could not be written (a disk is full), stands in the log, where they are missing;
 //! - what was said before the end is written before the guard is gone, if somebody reads.
 //!
 //! The journal is spoken to by lines of its native protocol (systemd's `JOURNAL_NATIVE_PROTOCOL`) from that same thread: the
@@ -69,7 +69,15 @@ fn open(
         Format::Journald => Box::new(Journal::open(journal)?),
     };
     let dropped = Arc::new(OnceLock::new());
-    let honest = Honest { out, format, dropped: Arc::clone(&dropped), told: 0, told_at: Instant::now() };
+    let honest = Honest {
+        out,
+        format,
+        dropped: Arc::clone(&dropped),
+        failed: 0,
+        is_cut: false,
+        told: 0,
+        told_at: Instant::now(),
+    };
     let (log, guard) = queue.lossy(true).finish(honest);
     let _ = dropped.set(log.error_counter());
     Ok((log, guard))
@@ -103,6 +111,10 @@ struct Honest {
     out: Box<dyn Write + Send>,
     format: Format,
     dropped: Arc<OnceLock<ErrorCounter>>,
+    /// Lines that could not be written.
+    failed: usize,
+    /// The last one was not written, or not to its end.
+    is_cut: bool,
     /// As many were said to be missing.
     told: usize,
     told_at: Instant,
@@ -114,26 +126,43 @@ impl Write for Honest {
     }
 
     fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
-        self.out.write_all(line)?;
+        if self.is_cut {
+            self.say_lines_lost();
+        }
+        if !self.put(line) {
+            self.failed += 1;
+        }
         // Of a queue that is never empty it is said now and then.
-        if self.told_at.elapsed() > SAY_AGAIN { self.say_lines_lost() } else { Ok(()) }
+        if self.told_at.elapsed() > SAY_AGAIN {
+            self.say_lines_lost();
+        }
+        Ok(())
     }
 
     /// The queue is empty: what it held was said before the lines that it had no room for.
     fn flush(&mut self) -> io::Result<()> {
-        self.say_lines_lost()?;
+        self.say_lines_lost();
         self.out.flush()
     }
 }
 
 impl Honest {
-    fn say_lines_lost(&mut self) -> io::Result<()> {
+    fn say_lines_lost(&mut self) {
         self.told_at = Instant::now();
-        let dropped = self.dropped.get().map_or(0, ErrorCounter::dropped_lines);
-        match dropped - std::mem::replace(&mut self.told, dropped) {
-            0 => Ok(()),
-            missing => self.out.write_all(&self.lines_lost(missing)),
+        let lost = self.failed + self.dropped.get().map_or(0, ErrorCounter::dropped_lines);
+        // Said once it is written.
+        if lost > self.told && self.put(&self.lines_lost(lost - self.told)) {
+            self.told = lost;
         }
+    }
+
+    /// Writes a line; whether it stands there.
+    fn put(&mut self, line: &[u8]) -> bool {
+        // An entry of the journal is there or not; in a file half a line may stand before this one.
+        let ended =
+            if self.is_cut && self.format != Format::Journald { self.out.write_all(b"\n") } else { Ok(()) };
+        self.is_cut = ended.and_then(|()| self.out.write_all(line)).is_err();
+        !self.is_cut
     }
 
     /// The line about it, as every other line is made.
@@ -143,7 +172,10 @@ impl Honest {
         let subscriber =
             subscriber(self.format, move || Buffer(Arc::clone(&into)), LevelFilter::WARN.to_string(), false);
         tracing::subscriber::with_default(subscriber, || {
-            tracing::warn!(lines_lost = missing, "lines of this log are lost: it is read too slowly");
+            tracing::warn!(
+                lines_lost = missing,
+                "lines of this log are lost: it is read too slowly, or its disk is full"
+            );
         });
         std::mem::take(&mut *line.lock().expect("no holder of this lock panics"))
     }
@@ -234,6 +266,42 @@ mod tests {
             assert_eq!(read + missing, 1000);
             assert!(missing > 0);
         }
+    }
+
+    /// A disk on which there is room for so many bytes.
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut disk = self.0.lock().unwrap();
+            let room = disk.1.saturating_sub(disk.0.len()).min(bytes.len());
+            disk.0.extend_from_slice(&bytes[..room]);
+            if room == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(room) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_did_not_take_is_counted_where_it_is_missing() {
+        let disk = Arc::new(Mutex::new((Vec::new(), 24)));
+        let out = Box::new(Disk(Arc::clone(&disk)));
+        let (dropped, told_at) = (Arc::default(), Instant::now());
+        let format = Format::Human;
+        let mut log = Honest { out, format, dropped, failed: 0, is_cut: false, told: 0, told_at };
+        for n in 0..5 {
+            log.write_all(format!("line {n} of five\n").as_bytes()).unwrap();
+            log.flush().unwrap();
+        }
+        disk.lock().unwrap().1 = usize::MAX;
+        log.write_all(b"there is room\n").unwrap();
+        let text = String::from_utf8(disk.lock().unwrap().0.clone()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines[0], lines[1]), ("line 0 of five", "line 1 of"), "{text}");
+        assert!(lines[2].contains("are lost") && lines[2].ends_with("lines_lost=4"), "{text}");
+        assert_eq!(lines[3..], ["there is room"], "{text}");
     }
 
     #[test]

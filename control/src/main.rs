@@ -11,6 +11,7 @@ use cli::{Cli, Command, Daemon};
 use shunt::admin::protocol::{Answer, Request, What};
 use shunt::admin::{client, table};
 use shunt::ipvsadm::{self, Personality};
+use shunt::rights::{self, Scripts};
 use shunt::supervisor::{self, Options};
 use shunt::{config, doctor, error, logging, manual};
 
@@ -25,7 +26,10 @@ fn main() -> ExitCode {
         reading.config_id = id;
     }
     let done = match cli.command {
-        Command::Run { config, log } => run(Options { config, reading, socket }, log),
+        Command::Run { config, log, scripts_gain_rights } => {
+            let scripts = if scripts_gain_rights { Scripts::GainRights } else { Scripts::Confined };
+            run(Options { config, reading, socket }, log, scripts)
+        }
         Command::Doctor(words) => doctor(&words, &reading, &socket),
         Command::Guard => guard(),
         Command::Check { file } => check(&file, &reading),
@@ -42,11 +46,13 @@ fn main() -> ExitCode {
         }
         Command::Top(top) => top.run(&socket, out),
         Command::Edit(words) => words.run(&socket, out),
+        Command::Plan(words) => words.run(&socket, &reading, out, complain),
         Command::Explain(arguments) => {
             let question = arguments.question().map_err(anyhow::Error::msg);
             let answer = question.and_then(|question| ask(&socket, Request::Explain(question)));
             answer.and_then(|answer| out(&arguments.render(&answer.data)))
         }
+        Command::Capture(arguments) => arguments.run(&socket),
         Command::Reload => ask(&socket, Request::Reload).and_then(|answer| say(&answer)),
         Command::Announce { router } => {
             ask(&socket, Request::Announce { router }).and_then(|answer| say(&answer))
@@ -68,11 +74,18 @@ fn called_ipvsadm() -> Option<(Personality, String, Vec<String>)> {
     Some((Personality::of(&program)?, program, words.collect()))
 }
 
-fn run(options: Options, log: logging::Format) -> anyhow::Result<()> {
-    let _log = logging::start(log).context(
+fn run(options: Options, log: logging::Format, scripts: Scripts) -> anyhow::Result<()> {
+    rights::enter(scripts).map_err(error::Error::GiveUp).context("shunt")?;
+    // Made by a thread that has no rights, the one that writes the log has none.
+    let log = std::thread::spawn(move || rights::keep(rights::NOTHING).and_then(|()| logging::start(log)));
+    let _log = log.join().expect("beginning to log does not panic").context(
         "the journal of systemd cannot be logged to (/run/systemd/journal/socket): choose --log human or --log json",
     )?;
-    let runtime = runtime()?;
+    shunt::panic::end_by_thread();
+    let helper = || rights::keep(rights::HELPER).expect("what was given up once can be given up again");
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().on_thread_start(helper).build();
+    let runtime = runtime.context("the control thread cannot be set up")?;
     let done = runtime.block_on(supervisor::run(&options));
     // A look-up that hangs in the C library keeps a thread, and nobody waits for it.
     runtime.shutdown_background();
@@ -86,6 +99,7 @@ fn run(options: Options, log: logging::Format) -> anyhow::Result<()> {
 }
 
 fn guard() -> anyhow::Result<()> {
+    rights::keep(rights::GUARD).context("the guard cannot give up its rights")?;
     runtime()?.block_on(shunt::guard::stand()).context("addresses of a director that was killed may be left")
 }
 

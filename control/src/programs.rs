@@ -53,6 +53,11 @@ pub async fn foresee(loaded: &Loaded) -> Faults {
     foreseen.map(warning).collect()
 }
 
+/// Where the first program stands that a configuration names, if it names one.
+pub fn first(model: &Model) -> Option<Place> {
+    uses(model).into_iter().next().map(|found| found.place)
+}
+
 /// A program, where it is named first, and what it is for.
 struct Use {
     command: Command,
@@ -104,7 +109,7 @@ fn uses(model: &Model) -> Vec<Use> {
             add(command, Place::Vrrp { kind, name }, Purpose::News);
         }
     }
-    let pipes = model.notify.pipes.iter().chain(&model.vrrp.pipes);
+    let pipes = model.notify.pipes.iter().chain(&model.notify.service_pipes).chain(&model.vrrp.pipes);
     for command in pipes.filter_map(|pipe| pipe.reader.as_ref()) {
         add(command, Place::Director, Purpose::News);
     }

@@ -12,6 +12,7 @@ use crate::config::{Faults, Loaded, Place};
 use crate::link::Link;
 use crate::model::{Idle, Model};
 use crate::survey::Survey;
+use crate::{programs, rights};
 
 /// The dataplane that a configuration asks for on this machine.
 pub fn setup(model: &Model, survey: &Survey) -> Setup {
@@ -44,12 +45,17 @@ pub fn needs_restart(running: &Model, wanted: &Loaded) -> Faults {
         ("idle", old.idle != new.idle),
         ("icmp_rate", old.icmp_rate != new.icmp_rate),
         ("reset_rate", old.reset_rate != new.reset_rate),
+        ("socket_group", old.socket_group != new.socket_group),
     ];
     let fault = |(key, differs): (&str, bool)| {
         let message = format!("director.{key} cannot be changed while shunt runs");
         differs.then(|| wanted.locations.error(&Place::Director, message, "restart shunt to change it"))
     };
-    differing.into_iter().filter_map(fault).collect()
+    let program = programs::first(&wanted.model).filter(|_| !rights::may_run_programs()).map(|place| {
+        let message = "this is the first program to be run, and shunt has given up the rights to run programs as their users";
+        wanted.locations.error(&place, message.to_owned(), "restart shunt: it keeps them where a program is configured")
+    });
+    differing.into_iter().filter_map(fault).chain(program).collect()
 }
 
 /// Says how the frames come in; what is slower than it could be is a warning.

@@ -35,14 +35,3 @@ fn the_unit_exposes_no_more_than_a_director_needs() {
     let level = line.split_ascii_whitespace().find_map(|word| word.parse::<f64>().ok()).expect("a number");
     assert!(level < EXPOSURE, "{line}");
 }
-
-#[test]
-fn the_unit_leaves_the_capabilities_that_a_run_asks_for() {
-    let unit = fs::read_to_string(UNIT).unwrap();
-    let kept =
-        unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).expect("it is bounded");
-    let kept: Vec<&str> = kept.split_ascii_whitespace().collect();
-    for needed in shunt::rights::needed().chain(["CAP_SYS_NICE"]) {
-        assert!(kept.contains(&needed), "{needed}: {kept:?}");
-    }
-}

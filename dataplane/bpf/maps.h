@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (MIT OR Apache-2.0) OR GPL-2.0 */
 // What steer.bpf.c is fed by: its maps and their keys. Control writes `services`, `ranges`, `vips`, `macs` and
-// `sockets` (xsk/steering.rs), and reads `counts`; `passed` is the program's own.
+// `sockets` (xsk/steering.rs), and reads `counts`; each worker writes its cells of `beats` (xsk/beat.rs); `passed` is
+// the program's own.
 #pragma once
 
 #include <linux/bpf.h>
@@ -55,8 +56,15 @@ struct datagram_key {
 	__u8 zero[3];
 };
 
+// Until when the worker of a queue may be taken for alive, in nanoseconds of CLOCK_MONOTONIC; 0: nobody has ever said
+// so. A cache line of its own for each: the worker writes it a thousand times a second. Mirrored by `xsk::beat::Cell`.
+struct beat {
+	__u64 until;
+	__u64 zero[7];
+};
+
 // Rows of `counts`; mirrored by `xsk::steering::SteerCounts`.
-enum { COUNT_PASSED, COUNT_REDIRECTED, COUNT_NO_SOCKET, COUNT_ROWS };
+enum { COUNT_PASSED, COUNT_REDIRECTED, COUNT_NO_SOCKET, COUNT_WORKER_STALLED, COUNT_ROWS };
 
 // Services with one port.
 struct {
@@ -106,6 +114,14 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } sockets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 256); // = xsk::steering::MAX_QUEUES
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct beat);
+} beats SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -23,7 +23,7 @@
 
 #define MAX_TAGS 2
 #define MAX_EXTENSIONS 8
-// No frame of one buffer is longer. The verifier wants to see a limit, below 64 KiB.
+// No frame of one buffer is longer; the kernel refuses offsets from 64 KiB on.
 #define MAX_OFFSET 0x7fff
 
 #define IPV4_MORE_FRAGMENTS 0x2000
@@ -79,17 +79,20 @@ static __always_inline void count(__u32 row)
 		*n += 1;
 }
 
-// `length` bytes of the frame, if it has them.
-static __always_inline void *at(struct xdp_md *ctx, __u32 offset, __u32 length)
+// Copies `length` bytes of the frame, if it has them. Where `offset` is a constant that is a load or two. Elsewhere the
+// kernel does it: to add to a packet's pointer what is not a constant takes CAP_PERFMON (kernel/bpf/verifier.c,
+// sanitize_ptr_alu), and a director shall do without it.
+static __always_inline int read(struct xdp_md *ctx, __u32 offset, void *to, __u32 length)
 {
 	void *bytes;
 
-	if (offset > MAX_OFFSET)
+	if (!__builtin_constant_p(offset))
+		return offset <= MAX_OFFSET && !bpf_xdp_load_bytes(ctx, offset, to, length);
+	bytes = (void *)(long)ctx->data;
+	if (bytes + offset + length > (void *)(long)ctx->data_end)
 		return 0;
-	// Keeps clang from doing both tests at once, which the verifier cannot follow.
-	asm volatile("" : "+r"(offset));
-	bytes = (void *)(long)ctx->data + offset;
-	return bytes + length > (void *)(long)ctx->data_end ? 0 : bytes;
+	__builtin_memcpy(to, bytes + offset, length);
+	return 1;
 }
 
 static __always_inline struct address mapped(__be32 v4)
@@ -105,17 +108,17 @@ static __always_inline int is_same(const struct address *a, const struct address
 
 static __always_inline int parse_v4(struct xdp_md *ctx, __u32 offset, struct packet *packet)
 {
-	struct iphdr *ip = at(ctx, offset, sizeof(*ip));
+	struct iphdr ip;
 	__u16 fragment;
 
-	if (!ip || ip->version != 4 || ip->ihl < 5)
+	if (!read(ctx, offset, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
 		return 0;
-	fragment = bpf_ntohs(ip->frag_off);
-	packet->source = mapped(ip->saddr);
-	packet->destination = mapped(ip->daddr);
-	packet->id = ip->id;
-	packet->payload = offset + ip->ihl * 4;
-	packet->protocol = ip->protocol;
+	fragment = bpf_ntohs(ip.frag_off);
+	packet->source = mapped(ip.saddr);
+	packet->destination = mapped(ip.daddr);
+	packet->id = ip.id;
+	packet->payload = offset + ip.ihl * 4;
+	packet->protocol = ip.protocol;
 	packet->version = 4;
 	packet->part = fragment & IPV4_OFFSET ? LATER : fragment & IPV4_MORE_FRAGMENTS ? FIRST : WHOLE;
 	return 1;
@@ -131,27 +134,24 @@ static __always_inline int is_extension(__u8 protocol)
 // way that leads there through the headers before.
 __noinline int skip_extension(struct xdp_md *ctx, struct packet *packet)
 {
-	struct extension *extension;
+	struct extension extension;
 	__u32 length;
 
-	if (!packet)
-		return 0;
-	extension = at(ctx, packet->payload, sizeof(*extension));
-	if (!extension)
+	if (!packet || !read(ctx, packet->payload, &extension, sizeof(extension)))
 		return 0;
 	if (packet->protocol == IPPROTO_FRAGMENT) {
-		if (extension->fragment & bpf_htons(IPV6_OFFSET))
+		if (extension.fragment & bpf_htons(IPV6_OFFSET))
 			packet->part = LATER;
-		else if (extension->fragment & bpf_htons(IPV6_MORE_FRAGMENTS))
+		else if (extension.fragment & bpf_htons(IPV6_MORE_FRAGMENTS))
 			packet->part = FIRST;
-		packet->id = extension->id;
-		length = sizeof(*extension);
+		packet->id = extension.id;
+		length = sizeof(extension);
 	} else if (packet->protocol == IPPROTO_AH) {
-		length = (extension->length + 2) * 4;
+		length = (extension.length + 2) * 4;
 	} else {
-		length = (extension->length + 1) * 8;
+		length = (extension.length + 1) * 8;
 	}
-	packet->protocol = extension->next;
+	packet->protocol = extension.next;
 	packet->payload += length;
 	return 1;
 }
@@ -159,14 +159,14 @@ __noinline int skip_extension(struct xdp_md *ctx, struct packet *packet)
 // Behind MAX_EXTENSIONS headers `protocol` may be that of yet another, which is the protocol of no service.
 static __always_inline int parse_v6(struct xdp_md *ctx, __u32 offset, struct packet *packet)
 {
-	struct ipv6hdr *ip = at(ctx, offset, sizeof(*ip));
+	struct ipv6hdr ip;
 
-	if (!ip || ip->version != 6)
+	if (!read(ctx, offset, &ip, sizeof(ip)) || ip.version != 6)
 		return 0;
-	packet->source = *(struct address *)&ip->saddr;
-	packet->destination = *(struct address *)&ip->daddr;
-	packet->payload = offset + sizeof(*ip);
-	packet->protocol = ip->nexthdr;
+	packet->source = *(struct address *)&ip.saddr;
+	packet->destination = *(struct address *)&ip.daddr;
+	packet->payload = offset + sizeof(ip);
+	packet->protocol = ip.nexthdr;
 	packet->version = 6;
 	packet->part = WHOLE;
 	for (int n = 0; n < MAX_EXTENSIONS && packet->part != LATER && is_extension(packet->protocol); n++) {
@@ -176,38 +176,46 @@ static __always_inline int parse_v6(struct xdp_md *ctx, __u32 offset, struct pac
 	return 1;
 }
 
-// The packet of a frame with up to MAX_TAGS VLAN tags; behind more is none.
-static __always_inline int parse(struct xdp_md *ctx, struct packet *packet)
+static __always_inline int parse_ip(struct xdp_md *ctx, __be16 type, __u32 offset, struct packet *packet)
 {
-	__u32 offset = sizeof(struct ethhdr);
-	struct ethhdr *ethernet = at(ctx, 0, sizeof(*ethernet));
-	struct mac_key mac = {};
-	struct tag *tag;
-	__be16 type;
-
-	if (!ethernet)
-		return 0;
-	// A switch that floods, or a promiscuous port, shows frames that are for another host; one of
-	// them forwarded would come back for ever. The kernel calls them PACKET_OTHERHOST and drops them.
-	__builtin_memcpy(mac.mac, ethernet->h_dest, ETH_ALEN);
-	if (!bpf_map_lookup_elem(&macs, &mac))
-		return 0;
-	type = ethernet->h_proto;
-	for (int n = 0; n < MAX_TAGS; n++) {
-		if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD) &&
-		    type != bpf_htons(ETH_P_QINQ1))
-			break;
-		tag = at(ctx, offset, sizeof(*tag));
-		if (!tag)
-			return 0;
-		type = tag->type;
-		offset += sizeof(*tag);
-	}
 	if (type == bpf_htons(ETH_P_IP))
 		return parse_v4(ctx, offset, packet);
 	if (type == bpf_htons(ETH_P_IPV6))
 		return parse_v6(ctx, offset, packet);
 	return 0;
+}
+
+static __always_inline int is_tag(__be16 type)
+{
+	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD) || type == bpf_htons(ETH_P_QINQ1);
+}
+
+// The packet of a frame with up to MAX_TAGS VLAN tags; behind more is none.
+static __always_inline int parse(struct xdp_md *ctx, struct packet *packet)
+{
+	__u32 offset = sizeof(struct ethhdr);
+	struct ethhdr ethernet;
+	struct mac_key mac = {};
+	struct tag tag;
+	__be16 type;
+
+	if (!read(ctx, 0, &ethernet, sizeof(ethernet)))
+		return 0;
+	// A switch that floods, or a promiscuous port, shows frames that are for another host; one of
+	// them forwarded would come back for ever. The kernel calls them PACKET_OTHERHOST and drops them.
+	__builtin_memcpy(mac.mac, ethernet.h_dest, ETH_ALEN);
+	if (!bpf_map_lookup_elem(&macs, &mac))
+		return 0;
+	type = ethernet.h_proto;
+	if (!is_tag(type))
+		return parse_ip(ctx, type, sizeof(struct ethhdr), packet);
+	for (int n = 0; n < MAX_TAGS && is_tag(type); n++) {
+		if (!read(ctx, offset, &tag, sizeof(tag)))
+			return 0;
+		type = tag.type;
+		offset += sizeof(tag);
+	}
+	return parse_ip(ctx, type, offset, packet);
 }
 
 static __always_inline int is_service(const struct address *address, __be16 port, __u8 protocol)
@@ -272,26 +280,40 @@ static __always_inline int is_error(__u8 version, __u8 type)
 // other way round.
 static __always_inline int is_error_of_service(struct xdp_md *ctx, const struct packet *packet)
 {
-	__u8 *type = at(ctx, packet->payload, ICMP_HEADER);
 	__u32 offset = packet->payload + ICMP_HEADER;
 	struct packet quoted = {};
-	struct ports *ports;
+	__u8 icmp[ICMP_HEADER];
+	struct ports ports;
 
-	if (!type || packet->part != WHOLE || !is_error(packet->version, *type))
+	if (packet->part != WHOLE || !read(ctx, packet->payload, icmp, sizeof(icmp)) ||
+	    !is_error(packet->version, icmp[0]))
 		return 0;
 	if (!(packet->version == 4 ? parse_v4(ctx, offset, &quoted) : parse_v6(ctx, offset, &quoted)))
 		return 0;
 	// Routers answer to no later fragment (RFC 1812, section 4.3.2.7).
 	if (quoted.part == LATER || !is_same(&quoted.source, &packet->destination))
 		return 0;
-	ports = at(ctx, quoted.payload, sizeof(*ports));
-	return ports && is_service(&quoted.source, ports->source, quoted.protocol);
+	return read(ctx, quoted.payload, &ports, sizeof(ports)) &&
+	       is_service(&quoted.source, ports.source, quoted.protocol);
+}
+
+// Most packets have neither tags nor options: they are read without the kernel's help.
+static __always_inline int read_ports(struct xdp_md *ctx, __u32 offset, struct ports *ports)
+{
+	const __u32 behind_v4 = sizeof(struct ethhdr) + sizeof(struct iphdr);
+	const __u32 behind_v6 = sizeof(struct ethhdr) + sizeof(struct ipv6hdr);
+
+	if (offset == behind_v4)
+		return read(ctx, behind_v4, ports, sizeof(*ports));
+	if (offset == behind_v6)
+		return read(ctx, behind_v6, ports, sizeof(*ports));
+	return read(ctx, offset, ports, sizeof(*ports));
 }
 
 static __always_inline int is_of_service(struct xdp_md *ctx)
 {
 	struct packet packet = {};
-	struct ports *ports;
+	struct ports ports;
 	int service;
 
 	if (!parse(ctx, &packet))
@@ -302,13 +324,21 @@ static __always_inline int is_of_service(struct xdp_md *ctx)
 		return 0;
 	if (packet.part == LATER)
 		return is_later_of_service(&packet);
-	ports = at(ctx, packet.payload, sizeof(*ports));
-	if (!ports)
+	if (!read_ports(ctx, packet.payload, &ports))
 		return 0;
-	service = is_service(&packet.destination, ports->destination, packet.protocol);
+	service = is_service(&packet.destination, ports.destination, packet.protocol);
 	if (packet.part == FIRST)
 		remember_first(&packet, service);
 	return service;
+}
+
+// The coarse clock is late by a tick at most, a few ms of a second, and much cheaper than the fine one. (Linux 5.11)
+static __always_inline int is_stalled(__u32 queue)
+{
+	struct beat *beat = bpf_map_lookup_elem(&beats, &queue);
+	__u64 until = beat ? *(volatile __u64 *)&beat->until : 0;
+
+	return until && bpf_ktime_get_coarse_ns() > until;
 }
 
 SEC("xdp")
@@ -319,6 +349,12 @@ int steer(struct xdp_md *ctx)
 	if (!is_of_service(ctx)) {
 		count(COUNT_PASSED);
 		return XDP_PASS;
+	}
+	// What nobody would look at for who knows how long is better lost now: its sender comes again, by then to
+	// another director. And whoever asks is told why.
+	if (is_stalled(ctx->rx_queue_index)) {
+		count(COUNT_WORKER_STALLED);
+		return XDP_DROP;
 	}
 	// Without a socket on this queue the frame is dropped, not passed: the kernel owns the VIP and
 	// would answer a client of the service with a RST.

@@ -3,17 +3,24 @@
 //! [`Director::direct`] takes a burst in two passes. The first finds out what each frame is and asks the
 //! processor to fetch its flow table buckets; when the second looks into them, they are there.
 //!
+//! Nearly all frames are plain packets of settled flows: they go the short way, `director/lane.rs`, which does what the
+//! whole way would, as far as there is anything to do for them.
+//!
 //! A pure decision on bytes: no I/O, no clock, no allocation, no lock, no panic. What it needs to know it is
 //! given; what it decides it returns; what happened it counts.
 //!
 //! `director/flow.rs` is what a packet does to its flow, `director/relay.rs` where packets without ports go (later
 //! fragments, ICMP errors), `director/persistence.rs` how the flows of one client stay together,
 //! `director/allowance.rs` how often the director itself may speak, `director/risk.rs` what a lost table would cost,
-//! `director/shadow.rs` what would become of a frame, without a trace.
+//! `director/shadow.rs` what would become of a frame, `director/fate.rs` of a flow under another state, without a trace,
+//! `director/recount.rs` what is counted anew after a panic.
 
 mod allowance;
+mod fate;
 mod flow;
+mod lane;
 mod persistence;
+mod recount;
 mod relay;
 mod risk;
 pub mod shadow;
@@ -26,6 +33,7 @@ use crate::answer::{Answer, answer, may_answer};
 use crate::checksum;
 use crate::clock::Tick;
 use crate::director::allowance::Allowance;
+use crate::director::lane::Sight;
 use crate::director::risk::Risk;
 use crate::flow::fragments::DEFAULT_ENTRIES;
 use crate::flow::table::{Aged, Slot};
@@ -40,6 +48,7 @@ use crate::stats::WorkerStats;
 use crate::verdict::{DropReason, Verdict};
 
 pub use allowance::Rates;
+pub use fate::{Fate, fate};
 pub use flow::is_dispensable;
 
 /// Verdicts on a burst, in its order.
@@ -145,19 +154,41 @@ impl Director {
         now: Tick,
         verdicts: &mut Verdicts,
     ) {
-        let candidates: ArrayVec<_, BURST> =
-            burst.iter().take(BURST).map(|frame| self.examine(state, frame.as_ref())).collect();
+        // Written once, and read where they stand: of a burst they are kilobytes.
+        let mut sights: ArrayVec<Option<Sight>, BURST> = ArrayVec::new();
+        let mut candidates: ArrayVec<Result<Candidate, DropReason>, BURST> = ArrayVec::new();
+        for frame in burst.iter().take(BURST) {
+            match self.glance(state, frame.as_ref()) {
+                Some(sight) => sights.push(Some(sight)),
+                None => {
+                    candidates.push(self.examine(state, frame.as_ref()));
+                    sights.push(None);
+                }
+            }
+        }
+        let mut candidates = candidates.iter();
         verdicts.clear();
-        for (frame, candidate) in burst.iter_mut().zip(candidates) {
-            verdicts.push(match candidate {
-                Ok(candidate) => self.decide(state, frame, &candidate, complete_checksums, now),
-                Err(reason) => Verdict::Drop(reason),
+        for (frame, sight) in burst.iter_mut().zip(&sights) {
+            let passed =
+                sight.as_ref().and_then(|sight| self.pass_on(state, frame, sight, complete_checksums, now));
+            verdicts.push(match (passed, sight) {
+                (Some(port), _) => Verdict::Forward(port),
+                (None, Some(sight)) => {
+                    let candidate = sight.candidate(frame.as_ref().len() as u64);
+                    self.decide(state, frame, &candidate, complete_checksums, now)
+                }
+                (None, None) => match candidates.next() {
+                    Some(Ok(candidate)) => self.decide(state, frame, candidate, complete_checksums, now),
+                    Some(Err(reason)) => Verdict::Drop(*reason),
+                    // One was pushed for each frame without a sight.
+                    None => Verdict::Drop(DropReason::FrameTruncated),
+                },
             });
         }
     }
 
     /// What a frame is, and which flow it is of.
-    #[inline(always)]
+    #[inline(never)]
     fn examine(&self, state: &ForwardingState, frame: &[u8]) -> Result<Candidate, DropReason> {
         let packet = parse(frame)?;
         let flow = match packet.kind {
@@ -175,7 +206,7 @@ impl Director {
     }
 
     /// Where a frame goes, and off it goes; or why it does not.
-    #[inline(always)]
+    #[inline(never)]
     fn decide<F: FrameBytes>(
         &mut self,
         state: &ForwardingState,

@@ -42,17 +42,17 @@ impl HashKey {
         if let (Some(src), Some(dst)) = (src.v4(), dst.v4()) {
             return self.words((src as u64) << 32 | dst as u64, ports);
         }
-        let (src, dst) = (src.bits(), dst.bits());
-        let mixed = self.words((src >> 64) as u64, src as u64);
-        let mixed = HashKey([mixed, self.0[1]]).words((dst >> 64) as u64, dst as u64);
+        let ([src_high, src_low], [dst_high, dst_low]) = (src.words(), dst.words());
+        let mixed = self.words(src_high, src_low);
+        let mixed = HashKey([mixed, self.0[1]]).words(dst_high, dst_low);
         HashKey([mixed, self.0[0]]).words(mixed, ports)
     }
 
     /// Hashes an address and a port, as the identity of a real server or a service.
     #[inline(always)]
     pub fn endpoint(self, address: Address, port: u16, protocol: u8) -> u64 {
-        let bits = address.bits();
-        let mixed = self.words((bits >> 64) as u64, bits as u64);
+        let [high, low] = address.words();
+        let mixed = self.words(high, low);
         HashKey([mixed, self.0[0]]).words(mixed, (port as u64) << 8 | protocol as u64)
     }
 }

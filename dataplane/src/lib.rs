@@ -3,9 +3,11 @@
 // The module order of the README, top down: a module uses only what stands below its own group.
 pub mod plane;
 
+pub mod confine;
 pub mod worker;
 
 pub mod director;
+pub mod recorder;
 pub mod xsk;
 
 pub mod forwarding;

@@ -3,41 +3,55 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An IPv4 or IPv6 address in one 128-bit word; IPv4 in its mapped form ::ffff:a.b.c.d
-/// (RFC 4291, section 2.5.5.2), so that keys and maps need no second shape.
+/// An IPv4 or IPv6 address, 128 bits; IPv4 in its mapped form ::ffff:a.b.c.d (RFC 4291, section 2.5.5.2), so that keys
+/// and maps need no second shape. Two words: in one of 128 bits it would have to be aligned to 16 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Address(u128);
+pub struct Address {
+    high: u64,
+    low: u64,
+}
 
-const V4_MAPPED: u128 = 0xffff << 32;
+const V4_MAPPED: u64 = 0xffff << 32;
 
 impl Address {
     /// The address of four bytes in network order.
     #[inline(always)]
     pub const fn from_v4(bits: u32) -> Self {
-        Address(V4_MAPPED | bits as u128)
+        Address { high: 0, low: V4_MAPPED | bits as u64 }
     }
 
     /// The 32 bits of an IPv4 address, host order.
     #[inline(always)]
     pub const fn v4(self) -> Option<u32> {
-        if self.0 >> 32 == V4_MAPPED >> 32 { Some(self.0 as u32) } else { None }
+        if self.high == 0 && self.low >> 32 == V4_MAPPED >> 32 { Some(self.low as u32) } else { None }
+    }
+
+    /// The upper and the lower half, host order.
+    #[inline(always)]
+    pub const fn words(self) -> [u64; 2] {
+        [self.high, self.low]
     }
 
     /// All 128 bits, host order.
     #[inline(always)]
     pub const fn bits(self) -> u128 {
-        self.0
+        (self.high as u128) << 64 | self.low as u128
     }
 
     /// The address with the bits outside `mask` cleared; a mask for IPv4 addresses has its upper 96 bits set.
     #[inline(always)]
     pub const fn masked(self, mask: u128) -> Self {
-        Address(self.0 & mask)
+        Self::from_bits(self.bits() & mask)
     }
 
     /// The 16 bytes in network order, as the XDP program's map has them.
     pub const fn octets(self) -> [u8; 16] {
-        self.0.to_be_bytes()
+        self.bits().to_be_bytes()
+    }
+
+    #[inline(always)]
+    const fn from_bits(bits: u128) -> Self {
+        Address { high: (bits >> 64) as u64, low: bits as u64 }
     }
 }
 
@@ -51,7 +65,7 @@ impl From<IpAddr> for Address {
     fn from(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(a) => a.into(),
-            IpAddr::V6(a) => Address(a.to_bits()),
+            IpAddr::V6(a) => Address::from_bits(a.to_bits()),
         }
     }
 }
@@ -60,7 +74,7 @@ impl From<Address> for IpAddr {
     fn from(address: Address) -> Self {
         match address.v4() {
             Some(bits) => IpAddr::V4(Ipv4Addr::from_bits(bits)),
-            None => IpAddr::V6(Ipv6Addr::from_bits(address.0)),
+            None => IpAddr::V6(Ipv6Addr::from_bits(address.bits())),
         }
     }
 }

@@ -4,13 +4,18 @@
 //! There are as many workers as the interface with the fewest queues has, so that each has a queue of every
 //! interface to transmit on. Worker n of N receives from the queues n, n + N, n + 2N, ... of every interface, and one UMEM for all of them, so that a frame that came in on any of
 //! them leaves by any other without a copy.
+//!
+//! A worker that panics ends alone, and another one can take its place with what it remembered. One that hangs keeps its
+//! sockets: only the end of the process takes them from it.
+
+mod thread;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, Tick};
 use crate::director::shadow::Shadow;
@@ -21,13 +26,24 @@ use crate::hash::HashKey;
 use crate::packet::MacAddress;
 use crate::port::{Pool, PortId};
 use crate::publish::Publisher;
+use crate::recorder::{Armed, FlightReader, Recorder, Sieve, TapReader};
 use crate::stats::WorkerStats;
-use crate::worker::{AttachedPort, Idle, Worker};
+use crate::worker::{AttachedPort, Idle, Remains, Worker};
+use crate::xsk::beat::{Beat, Beats};
 use crate::xsk::lost::Lost;
 use crate::xsk::program::{OpenError, Program, XdpMode};
 use crate::xsk::socket::Socket;
 use crate::xsk::steering::{MAX_QUEUES, SteerCounts, Steered};
 use crate::xsk::umem::{Frame, Umem};
+
+pub use thread::NAME as THREAD_NAME;
+use thread::{Left, Orders, WorkerThread};
+
+/// A queue is released some time after the socket before was closed (the kernel frees UMEMs from a work queue): that it is
+/// taken is final only after this.
+const RELEASE: Duration = Duration::from_secs(3);
+/// How long the end of the dataplane waits for that of its workers.
+const END: Duration = Duration::from_secs(1);
 
 /// An interface to take over. Its place in [`Setup::interfaces`] is its `PortId`.
 #[derive(Debug, Clone)]
@@ -73,12 +89,21 @@ pub struct WorkerView {
     pub stats: Arc<WorkerStats>,
     /// Its flow table.
     pub flows: FlowReader,
+    /// Its last verdicts.
+    pub flight: FlightReader,
     /// Where it knows fragments to go.
     pub fragments: FragmentReader,
     /// The core it was to be pinned to; none: the machine told of none.
     pub core: Option<usize>,
-    /// Its (interface, queue) pairs, and whether each is zero-copy.
+    /// Its (interface, queue) pairs, and whether each is zero-copy. None while it is dead.
     pub queues: Vec<QueueView>,
+}
+
+/// Where the thread of a worker is.
+enum Seat {
+    Running(WorkerThread),
+    /// It has ended, and left this if it could.
+    Left(Option<Box<Left>>),
 }
 
 type Bound = (Vec<AttachedPort<Socket>>, Pool<Frame>, Vec<QueueView>);
@@ -114,18 +139,21 @@ pub struct Flows<'a> {
 
 /// A running dataplane. Dropping it stops the workers and detaches the programs.
 pub struct Dataplane {
+    setup: Setup,
     programs: Vec<Program>,
+    /// Of each program.
+    beats: Vec<Beats>,
     publisher: Publisher<ForwardingState>,
+    /// What workers capture for, if anybody does.
+    tap: Publisher<Armed>,
     /// What other directors told of their flows.
     synced: Option<FlowTable>,
     /// When this director became the active one last, or ceased to be.
     took_over: Tick,
     room: Option<Capacity>,
     workers: Vec<WorkerView>,
-    threads: Vec<JoinHandle<()>>,
-    stop: Arc<AtomicBool>,
-    wake: OwnedFd,
-    clock: Clock,
+    threads: Vec<Seat>,
+    orders: Orders,
 }
 
 impl Dataplane {
@@ -133,67 +161,149 @@ impl Dataplane {
     ///
     /// Errors leave nothing behind.
     pub fn open(setup: &Setup) -> Result<Self, OpenError> {
-        let mut programs = Vec::new();
+        let (mut programs, mut beats) = (Vec::new(), Vec::new());
         for interface in &setup.interfaces {
             if interface.rx_queues == 0 || interface.tx_queues == 0 {
                 return Err(OpenError::NoQueue { interface: interface.name.clone() });
             }
-            programs.push(Program::attach(&interface.name, interface.index, interface.mac)?);
+            let program = Program::attach(&interface.name, interface.index, interface.mac)?;
+            beats.push(program.beats().map_err(|reason| OpenError::Load { reason })?);
+            programs.push(program);
         }
         let mut plane = Dataplane {
+            setup: setup.clone(),
             programs,
+            beats,
             publisher: Publisher::new(ForwardingState::empty(setup.hash_key)),
+            tap: Publisher::new(Armed::default()),
             synced: None,
             took_over: Tick::default(),
             room: None,
             workers: Vec::new(),
             threads: Vec::new(),
-            stop: Arc::new(AtomicBool::new(false)),
-            wake: event_fd().map_err(OpenError::Thread)?,
-            clock: Clock::new(),
+            orders: Orders {
+                stop: Arc::new(AtomicBool::new(false)),
+                wake: Arc::new(event_fd().map_err(OpenError::Thread)?),
+                clock: Clock::new(),
+                idle: setup.idle,
+            },
         };
-        plane.start(setup)?;
+        plane.start()?;
         Ok(plane)
     }
 
-    fn start(&mut self, setup: &Setup) -> Result<(), OpenError> {
-        let count =
-            setup.interfaces.iter().map(|i| i.rx_queues.min(i.tx_queues).min(MAX_QUEUES)).min().unwrap_or(0);
-        let cores = placement(&setup.cores, count as usize);
+    fn start(&mut self) -> Result<(), OpenError> {
+        let count = self.count();
+        let cores = placement(&self.setup.cores, count as usize);
         // One secret for all tables of this boot: a flow has the same slot in each.
         let boot_key = RandomState::new().hash_one("shunt");
-        let memories = Memory::for_workers(count as usize, setup.flows_per_worker, boot_key);
-        let rates =
-            Rates { icmp: setup.rates.icmp.div_ceil(count), reset: setup.rates.reset.div_ceil(count) };
+        let memories = Memory::for_workers(count as usize, self.setup.flows_per_worker, boot_key);
+        let Rates { icmp, reset } = self.setup.rates;
+        let rates = Rates { icmp: icmp.div_ceil(count), reset: reset.div_ceil(count) };
         for (n, memory) in memories.into_iter().enumerate() {
             let stats = Arc::new(WorkerStats::default());
             let (flows, fragments) = (memory.flows.reader(), memory.fragments.reader());
             let director = Director::new(n, memory, rates, stats.clone());
-            let (ports, pool, queues) = self.bind(setup, n as u32, count)?;
-            let sockets: Vec<RawFd> = ports.iter().map(|attached| attached.port.fd()).collect();
-            // Fills the fill rings; only then may frames be steered to the sockets.
-            let worker = Worker::new(ports, pool, director, self.publisher.subscribe(), stats.clone());
-            for (view, socket) in queues.iter().zip(&sockets) {
-                self.programs[view.port.0 as usize]
-                    .set_socket(view.queue, *socket)
-                    .map_err(|reason| OpenError::Load { reason })?;
-            }
+            let recorder = Recorder::new(n, self.tap.subscribe(), stats.clone());
+            let flight = recorder.reader();
             let core = cores.get(n).copied().flatten();
-            self.spawn(n, worker, sockets, core, setup.idle)?;
-            self.workers.push(WorkerView { stats, flows, fragments, core, queues });
+            self.workers.push(WorkerView { stats, flows, flight, fragments, core, queues: Vec::new() });
+            let bound = self.bind(n as u32, RELEASE)?;
+            let memory = (director, self.publisher.subscribe(), Some(recorder));
+            let thread = self.launch(n, bound, memory)?;
+            self.threads.push(Seat::Running(thread));
         }
         Ok(())
     }
 
-    /// The sockets of worker `n` of `count`, their frames, and what to show of them.
-    fn bind(&self, setup: &Setup, n: u32, count: u32) -> Result<Bound, OpenError> {
+    /// How many workers there are to be.
+    fn count(&self) -> u32 {
+        let queues = self.setup.interfaces.iter().map(|i| i.rx_queues.min(i.tx_queues).min(MAX_QUEUES));
+        queues.min().unwrap_or(0)
+    }
+
+    /// Starts worker `n` on these sockets, with this memory.
+    fn launch(
+        &mut self,
+        n: usize,
+        (ports, pool, queues): Bound,
+        (director, subscriber, recorder): Remains,
+    ) -> Result<WorkerThread, OpenError> {
+        let sockets: Vec<RawFd> = ports.iter().map(|attached| attached.port.fd()).collect();
+        let cells = queues.iter().map(|view| (self.beats[view.port.0 as usize].clone(), view.queue));
+        let beat = Beat::new(cells.collect(), self.orders.clock);
+        let view = &mut self.workers[n];
+        // Fills the fill rings; only then may frames be steered to the sockets.
+        let mut worker = Worker::new(ports, pool, director, subscriber, view.stats.clone());
+        if let Some(recorder) = recorder {
+            worker = worker.with_recorder(recorder);
+        }
+        for (view, socket) in queues.iter().zip(&sockets) {
+            self.programs[view.port.0 as usize]
+                .set_socket(view.queue, *socket)
+                .map_err(|reason| OpenError::Load { reason })?;
+        }
+        view.queues = queues;
+        WorkerThread::start(n, worker, sockets, beat, view.core, self.orders.clone())
+    }
+
+    /// The workers that have died since this was asked last, and their last words.
+    pub fn died(&mut self) -> Vec<(usize, String)> {
+        let mut died = Vec::new();
+        for (n, seat) in self.threads.iter_mut().enumerate() {
+            match std::mem::replace(seat, Seat::Left(None)) {
+                Seat::Running(thread) if thread.has_ended() => {
+                    let left = thread.left();
+                    let why = match &left {
+                        Ok(left) => left.panic.clone().unwrap_or_else(|| "nobody told it to stop".into()),
+                        Err(why) => why.clone(),
+                    };
+                    *seat = Seat::Left(left.ok().map(Box::new));
+                    // They hold its sockets open.
+                    self.workers[n].queues.clear();
+                    died.push((n, why));
+                }
+                other => *seat = other,
+            }
+        }
+        died
+    }
+
+    /// Puts another worker in the place of one that died, with the flows that it remembered. Its frames are lost, and what
+    /// the kernel counted for its sockets.
+    ///
+    /// # Errors
+    /// The sockets cannot be had; [`OpenError::QueueTaken`]: not yet perhaps, for the kernel takes its time to release those
+    /// of the dead one.
+    pub fn revive(&mut self, n: usize) -> Result<(), OpenError> {
+        let Some(Seat::Left(left)) = self.threads.get_mut(n) else { return Ok(()) };
+        let Some(left) = left.take() else {
+            return Err(OpenError::Thread(io::Error::other("the one before has left nothing")));
+        };
+        let bound = match self.bind(n as u32, Duration::ZERO) {
+            Ok(bound) => bound,
+            Err(error) => {
+                self.threads[n] = Seat::Left(Some(left));
+                return Err(error);
+            }
+        };
+        let Left { memory: (mut director, mut subscriber, recorder), .. } = *left;
+        director.recount(subscriber.current());
+        let thread = self.launch(n, bound, (director, subscriber, recorder))?;
+        self.threads[n] = Seat::Running(thread);
+        Ok(())
+    }
+
+    /// The sockets of worker `n`, their frames, and what to show of them. `patience`: how long a queue may be taken.
+    fn bind(&self, n: u32, patience: Duration) -> Result<Bound, OpenError> {
+        let setup = &self.setup;
         let mine: Vec<(PortId, &InterfaceSetup, XdpMode, u32)> = setup
             .interfaces
             .iter()
             .zip(&self.programs)
             .enumerate()
             .flat_map(|(id, (interface, program))| {
-                let queues = (n..interface.rx_queues.min(MAX_QUEUES)).step_by(count as usize);
+                let queues = (n..interface.rx_queues.min(MAX_QUEUES)).step_by(self.count() as usize);
                 queues.map(move |queue| (PortId(id as u8), interface, program.mode(), queue))
             })
             .collect();
@@ -201,7 +311,7 @@ impl Dataplane {
         let (umem, frames) = Umem::new(setup.frames_per_queue * mine.len() as u32, mtu)?;
         let (mut ports, mut queues) = (Vec::new(), Vec::new());
         for (port, interface, mode, queue) in mine {
-            let socket = Socket::open(&umem, &interface.name, queue, setup.frames_per_queue, mode)?;
+            let socket = Socket::open(&umem, &interface.name, queue, setup.frames_per_queue, mode, patience)?;
             let (name, zero_copy) = (interface.name.clone(), socket.is_zero_copy());
             let lost = Lost::of(socket.fd()).map_err(|error| OpenError::Bind {
                 interface: name.clone(),
@@ -214,33 +324,6 @@ impl Dataplane {
             ports.push(AttachedPort { port: socket, interface: port, complete_checksums });
         }
         Ok((ports, Pool::new(frames), queues))
-    }
-
-    fn spawn(
-        &mut self,
-        n: usize,
-        worker: Worker<Socket>,
-        sockets: Vec<RawFd>,
-        core: Option<usize>,
-        idle: Idle,
-    ) -> Result<(), OpenError> {
-        let (stop, wake, clock) = (self.stop.clone(), self.wake.as_raw_fd(), self.clock);
-        let thread = std::thread::Builder::new().name(format!("worker-{n}")).spawn(move || {
-            if let Some(id) = core {
-                core_affinity::set_for_current(core_affinity::CoreId { id });
-            }
-            let mut poll: Vec<libc::pollfd> = sockets
-                .iter()
-                .chain([&wake])
-                .map(|&fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
-                .collect();
-            worker.run(clock, idle, &stop, |timeout| {
-                // SAFETY: `poll` is an array of the length given.
-                unsafe { libc::poll(poll.as_mut_ptr(), poll.len() as libc::nfds_t, timeout) };
-            });
-        });
-        self.threads.push(thread.map_err(OpenError::Thread)?);
-        Ok(())
     }
 
     /// Makes `state` the forwarding state of every worker, and steers its services' frames to them. Frames of
@@ -293,6 +376,24 @@ impl Dataplane {
         Shadow::of(self.state(), self.workers.iter().map(|worker| (&worker.flows, &worker.fragments)))
     }
 
+    /// Has workers capture the frames that `sieve` lets through, `snap` bytes of each, in place of what they captured for
+    /// before. Frames that come in from here on are seen.
+    pub fn tap(&mut self, sieve: Sieve, snap: u16) -> TapReader {
+        let reader = TapReader::new(self.workers.len(), self.programs.len(), sieve, snap);
+        self.tap.publish(reader.armed());
+        reader
+    }
+
+    /// Has workers capture nothing any more.
+    pub fn untap(&mut self) {
+        self.tap.publish(Armed::default());
+    }
+
+    /// The workers' clock.
+    pub fn clock(&self) -> Clock {
+        self.orders.clock
+    }
+
     /// The state published last.
     pub fn state(&self) -> &Arc<ForwardingState> {
         self.publisher.current()
@@ -300,12 +401,13 @@ impl Dataplane {
 
     /// The workers' time.
     pub fn now(&self) -> Tick {
-        Tick::from_millis(self.clock.millis())
+        Tick::from_millis(self.orders.clock.millis())
     }
 
-    /// Frees states that workers have handed back. Call now and then.
+    /// Frees states and taps that workers have handed back. Call now and then.
     pub fn collect(&self) {
         self.publisher.collect();
+        self.tap.collect();
     }
 
     /// The workers.
@@ -327,11 +429,6 @@ impl Dataplane {
     pub fn steer_counts(&self) -> Vec<Result<SteerCounts, String>> {
         self.programs.iter().map(Program::counts).collect()
     }
-
-    /// Whether every worker thread still runs.
-    pub fn is_alive(&self) -> bool {
-        self.threads.iter().all(|thread| !thread.is_finished())
-    }
 }
 
 impl Drop for Dataplane {
@@ -339,13 +436,15 @@ impl Drop for Dataplane {
         // Frames go to the kernel again before the workers stop taking them.
         self.programs.clear();
         // Relaxed: see `Worker::run`.
-        self.stop.store(true, Ordering::Relaxed);
+        self.orders.stop.store(true, Ordering::Relaxed);
         let one = 1u64.to_ne_bytes();
         // SAFETY: `one` is eight readable bytes, what an eventfd takes.
-        unsafe { libc::write(self.wake.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-        for thread in self.threads.drain(..) {
-            // A worker that panicked has said so.
-            let _ = thread.join();
+        unsafe { libc::write(self.orders.wake.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        let by = Instant::now() + END;
+        for seat in self.threads.drain(..) {
+            if let Seat::Running(thread) = seat {
+                thread.end(by);
+            }
         }
     }
 }

@@ -102,6 +102,12 @@ impl<T> Subscriber<T> {
         &self.current
     }
 
+    /// What `current` returned last.
+    #[inline(always)]
+    pub fn peek(&self) -> &T {
+        &self.current
+    }
+
     #[cold]
     fn take(&mut self) {
         // With no room to hand the old state back, keep it: a worker never frees. Only this end pushes, so

@@ -122,6 +122,11 @@ pub struct WorkerStats {
     pub turns: Counter,
     /// Times the worker slept because nothing came.
     pub sleeps: Counter,
+    /// Milliseconds at the end of which it was dealing with frames, looking for them aside: of a long time, as much as it
+    /// had work for.
+    pub busy_millis: Counter,
+    /// Gauge: the kernel's number of its thread; 0 until that runs.
+    pub thread: Counter,
     /// Generation of the forwarding state in use.
     pub generation: Counter,
     /// Gauge: flows remembered.
@@ -161,6 +166,10 @@ pub struct WorkerStats {
     pub frames_held: Counter,
     /// Frames of the UMEM in all.
     pub frames_total: Counter,
+    /// Frames that were captured.
+    pub captured: Counter,
+    /// Frames that were to be captured and were not: whoever captures was too slow.
+    pub capture_lost: Counter,
     /// Times the kernel refused a kick of a ring (sendto, poll): the device is gone, or going.
     pub kicks_refused: Counter,
 }

@@ -11,6 +11,7 @@ use crate::director::{Director, Verdicts};
 use crate::forwarding::ForwardingState;
 use crate::port::{BURST, Burst, Pool, Port, PortId};
 use crate::publish::Subscriber;
+use crate::recorder::{Recorder, Scene};
 use crate::stats::WorkerStats;
 use crate::verdict::{DropReason, Verdict};
 
@@ -48,6 +49,9 @@ pub enum Idle {
     Spin,
 }
 
+/// What outlives a worker: what its director remembers, its end of the states' way, and its recorder, if it has one.
+pub type Remains = (Director, Subscriber<ForwardingState>, Option<Recorder>);
+
 /// Runs frames of its ports to completion.
 pub struct Worker<P: Port> {
     ports: Vec<AttachedPort<P>>,
@@ -55,6 +59,7 @@ pub struct Worker<P: Port> {
     egress: Vec<usize>,
     pool: Pool<P::Frame>,
     director: Director,
+    recorder: Option<Recorder>,
     subscriber: Subscriber<ForwardingState>,
     stats: Arc<WorkerStats>,
     burst: Burst<P::Frame>,
@@ -96,6 +101,7 @@ impl<P: Port> Worker<P> {
             egress,
             pool,
             director,
+            recorder: None,
             subscriber,
             stats,
             burst: Burst::new(),
@@ -106,6 +112,12 @@ impl<P: Port> Worker<P> {
         };
         worker.recycle();
         worker
+    }
+
+    /// The same, writing down what it does.
+    #[must_use]
+    pub fn with_recorder(self, recorder: Recorder) -> Self {
+        Worker { recorder: Some(recorder), ..self }
     }
 
     /// One round: a burst from each port, decided and sent on its way. `now`: milliseconds since the start.
@@ -126,17 +138,28 @@ impl<P: Port> Worker<P> {
     }
 
     fn burst(&mut self, ingress: usize, now: u64, tick: Tick) -> usize {
-        let AttachedPort { port, complete_checksums, .. } = &mut self.ports[ingress];
+        let AttachedPort { port, complete_checksums, interface } = &mut self.ports[ingress];
         port.receive(&mut self.burst);
         // After receiving: a frame steered here because of a new state also meets that state.
         let state = self.subscriber.current();
         let received = self.burst.len();
+        // Also of an empty burst: a capture that is over is let go.
+        if let Some(recorder) = &mut self.recorder {
+            recorder.before(&self.burst, now);
+        }
         if received == 0 {
             return 0;
         }
         self.stats.bursts.add(1);
         let bytes = self.burst.iter().map(|frame| frame.as_ref().len() as u64).sum();
         self.director.direct(state, &mut self.burst, *complete_checksums, tick, &mut self.verdicts);
+        if self.held.len() + received > HELD {
+            refuse_what_cannot_wait(&mut self.verdicts, HELD - self.held.len());
+        }
+        if let Some(recorder) = &mut self.recorder {
+            let scene = Scene { state, flows: self.director.flows() };
+            recorder.after(scene, &self.burst, &self.verdicts, |_| *interface);
+        }
         for (frame, &verdict) in self.burst.drain(..).zip(&self.verdicts) {
             let port = match verdict {
                 Verdict::Forward(PortId(interface)) => {
@@ -154,13 +177,8 @@ impl<P: Port> Worker<P> {
                     continue;
                 }
                 Verdict::Hold => {
-                    match self.held.try_push(Held { frame, ingress, since: now }) {
-                        Ok(()) => self.stats.fragments_held.add(1),
-                        Err(full) => {
-                            self.stats.drops(DropReason::FragmentNoRoom).add(1);
-                            self.pool.give(full.element().frame);
-                        }
-                    }
+                    self.held.push(Held { frame, ingress, since: now });
+                    self.stats.fragments_held.add(1);
                     continue;
                 }
             };
@@ -182,19 +200,28 @@ impl<P: Port> Worker<P> {
             self.burst.push(frame);
             waiting.push((ingress, since));
         }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.before(&self.burst, now);
+        }
         // A later fragment has no transport checksum to complete.
         self.director.direct(state, &mut self.burst, false, tick, &mut self.verdicts);
+        for (verdict, (_, since)) in self.verdicts.iter_mut().zip(&waiting) {
+            match verdict {
+                Verdict::Hold if now.saturating_sub(*since) < HOLD => {}
+                // `answer` never speaks of a later fragment.
+                Verdict::Hold | Verdict::Answer(_) => *verdict = Verdict::Drop(DropReason::FragmentOrphan),
+                Verdict::Drop(_) | Verdict::Forward(_) => {}
+            }
+        }
+        if let Some(recorder) = &mut self.recorder {
+            let scene = Scene { state, flows: self.director.flows() };
+            let port = |n: usize| self.ports[waiting[n].0].interface;
+            recorder.after(scene, &self.burst, &self.verdicts, port);
+        }
         for ((frame, &verdict), (ingress, since)) in self.burst.drain(..).zip(&self.verdicts).zip(waiting) {
             match verdict {
-                Verdict::Hold if now.saturating_sub(since) < HOLD => {
-                    self.held.push(Held { frame, ingress, since });
-                }
-                // `answer` never speaks of a later fragment.
-                Verdict::Hold | Verdict::Answer(_) => {
-                    self.stats.drops(DropReason::FragmentOrphan).add(1);
-                    self.pool.give(frame);
-                }
-                Verdict::Drop(reason) => {
+                Verdict::Hold => self.held.push(Held { frame, ingress, since }),
+                Verdict::Drop(reason) | Verdict::Answer(reason) => {
                     self.stats.drops(reason).add(1);
                     self.pool.give(frame);
                 }
@@ -238,12 +265,29 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    /// Turns until `stop`; when idle calls `wait` with the longest time to sleep, in milliseconds.
-    pub fn run(mut self, clock: Clock, idle: Idle, stop: &AtomicBool, mut wait: impl FnMut(i32)) {
-        let mut empty_turns = 0;
+    /// Turns until `stop`; calls `beat` with the time once a millisecond at most, and when idle `wait` with the longest
+    /// time to sleep, in milliseconds.
+    pub fn run(
+        &mut self,
+        clock: Clock,
+        idle: Idle,
+        stop: &AtomicBool,
+        beat: impl Fn(u64),
+        mut wait: impl FnMut(i32),
+    ) {
+        let (mut empty_turns, mut beaten) = (1, clock.millis());
         // Relaxed: nothing else is read because of it.
         while !stop.load(Ordering::Relaxed) {
-            if self.turn(clock.millis()) > 0 {
+            let now = clock.millis();
+            if now != beaten {
+                // What goes on when a millisecond ends goes on for as much of the time as it is met so.
+                if empty_turns == 0 {
+                    self.stats.busy_millis.add(now - beaten);
+                }
+                beaten = now;
+                beat(now);
+            }
+            if self.turn(now) > 0 {
                 empty_turns = 0;
                 continue;
             }
@@ -256,6 +300,11 @@ impl<P: Port> Worker<P> {
                 std::hint::spin_loop();
             }
         }
+    }
+
+    /// What outlives its ports and their frames.
+    pub fn into_memory(self) -> Remains {
+        (self.director, self.subscriber, self.recorder)
     }
 
     /// Its port number `n`.
@@ -271,5 +320,13 @@ impl<P: Port> Worker<P> {
     /// Its counters.
     pub fn stats(&self) -> &Arc<WorkerStats> {
         &self.stats
+    }
+}
+
+/// Turns into refusals all but the first `room` verdicts that have a fragment wait.
+#[cold]
+fn refuse_what_cannot_wait(verdicts: &mut Verdicts, room: usize) {
+    for verdict in verdicts.iter_mut().filter(|verdict| **verdict == Verdict::Hold).skip(room) {
+        *verdict = Verdict::Drop(DropReason::FragmentNoRoom);
     }
 }

@@ -37,6 +37,8 @@ pub struct Director {
     config: PathBuf,
     socket: PathBuf,
     mounts: Mounts,
+    /// Runs before it.
+    script: String,
     process: Process,
 }
 
@@ -85,7 +87,7 @@ impl Director {
         let folder = lab.file(host.role());
         std::fs::create_dir(&folder).unwrap_or_else(|fault| panic!("{}: {fault}", folder.display()));
         let (path, socket) = (folder.join("shunt.toml"), folder.join("shunt.sock"));
-        Director::launch_with(host, config, path, socket, Mounts::new())
+        Director::launch_with(host, config, path, socket, Mounts::new(), String::new())
     }
 
     /// Starts shunt with several files in one folder: the first is its configuration, and includes the others.
@@ -112,7 +114,24 @@ impl Director {
             std::fs::write(folder.join(name), text).unwrap_or_else(|fault| panic!("{name}: {fault}"));
         }
         let (config, text) = files.first().expect("a configuration");
-        Director::launch_with(host, text, folder.join(config), folder.join("shunt.sock"), mounts)
+        Director::launch_with(
+            host,
+            text,
+            folder.join(config),
+            folder.join("shunt.sock"),
+            mounts,
+            String::new(),
+        )
+    }
+
+    /// Starts shunt after the lines of a shell script, as [`Host::command_after`] has it, and does not wait for anything.
+    #[track_caller]
+    pub fn launch_after(lab: &Lab, n: usize, config: &str, script: String) -> Director {
+        let host = lab.director(n).clone();
+        let folder = lab.file(host.role());
+        std::fs::create_dir(&folder).unwrap_or_else(|fault| panic!("{}: {fault}", folder.display()));
+        let (path, socket) = (folder.join("shunt.toml"), folder.join("shunt.sock"));
+        Director::launch_with(host, config, path, socket, Mounts::new(), script)
     }
 
     /// Starts another shunt with the files of this one, after this one has ended: as a service manager would.
@@ -120,17 +139,29 @@ impl Director {
     pub fn start_again(&mut self, config: &str) {
         assert!(self.process.ended().is_some(), "shunt on {} still runs", self.host.role());
         let (host, path, socket) = (self.host.clone(), self.config.clone(), self.socket.clone());
-        *self = Director::launch_with(host, config, path, socket, self.mounts.clone());
+        let (mounts, script) = (self.mounts.clone(), self.script.clone());
+        *self = Director::launch_with(host, config, path, socket, mounts, script);
         self.process.wait_for_line(READY, START);
     }
 
     #[track_caller]
-    fn launch_with(host: Host, config: &str, path: PathBuf, socket: PathBuf, mounts: Mounts) -> Director {
+    fn launch_with(
+        host: Host,
+        config: &str,
+        path: PathBuf,
+        socket: PathBuf,
+        mounts: Mounts,
+        script: String,
+    ) -> Director {
         std::fs::write(&path, config).unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
-        let mut command = host.command_with_mounts(&binary().to_string_lossy(), &mounts);
+        let program = binary().to_string_lossy().into_owned();
+        let mut command = match script.is_empty() {
+            true => host.command_with_mounts(&program, &mounts),
+            false => host.command_after(&script, &program),
+        };
         command.env(SOCKET, &socket).args(["run", "--config"]).arg(&path);
         let process = host.spawn(command);
-        Director { host, config: path, socket, mounts, process }
+        Director { host, config: path, socket, mounts, script, process }
     }
 
     /// Puts another configuration in force. Returns the line that says so, or the one that says why not.

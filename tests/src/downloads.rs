@@ -3,8 +3,9 @@
 //!
 //! *Invariant*: a download that was told to be broken is never whole again; one that stands still is broken.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct Downloads {
 #[derive(Default)]
 struct Download {
     bytes: AtomicU64,
+    /// The client's.
+    port: AtomicU16,
     server: Mutex<String>,
     broken: Mutex<Option<String>>,
 }
@@ -83,6 +86,18 @@ impl Downloads {
     pub fn broken(&self) -> Vec<String> {
         let why = |download: &Arc<Download>| download.broken.lock().expect("nobody panics with it").clone();
         self.each.iter().filter_map(why).collect()
+    }
+
+    /// The ports of the client that they come to.
+    pub fn ports(&self) -> BTreeSet<u16> {
+        self.each.iter().map(|download| download.port.load(Ordering::Relaxed)).collect()
+    }
+
+    /// The ports of those that broke so far.
+    pub fn broken_ports(&self) -> BTreeSet<u16> {
+        let is_broken =
+            |download: &&Arc<Download>| download.broken.lock().expect("nobody panics with it").is_some();
+        self.each.iter().filter(is_broken).map(|download| download.port.load(Ordering::Relaxed)).collect()
     }
 
     /// Waits until each has gone on from where it is, or has broken; those that do neither are broken now.
@@ -154,6 +169,8 @@ async fn follow(to: SocketAddr, download: &Download, but: &[String], expected: &
         let (server, first) = head(&mut stream).await?;
         if !but.contains(&server) {
             *download.server.lock().expect("nobody panics with it") = server;
+            // Relaxed: read by those who have waited for bytes.
+            download.port.store(stream.local_addr()?.port(), Ordering::Relaxed);
             break (stream, first);
         }
     };

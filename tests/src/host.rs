@@ -114,17 +114,20 @@ impl Host {
     /// A command that will run here and sees other files in place of some of the machine's: `mounts` are pairs of what it
     /// shall see and where. Nobody else sees it. Its pid is the program's own.
     pub fn command_with_mounts(&self, program: &str, mounts: &[(PathBuf, PathBuf)]) -> Command {
-        if mounts.is_empty() {
+        let quoted = |path: &Path| format!("'{}'", path.display());
+        let lines = mounts.iter().map(|(what, at)| format!("mount --bind {} {}\n", quoted(what), quoted(at)));
+        self.command_after(&lines.collect::<String>(), program)
+    }
+
+    /// A command that will run here after the lines of `script`, in a shell that becomes the program: what they mount is seen by
+    /// it alone, what they limit, export or redirect is its own. Its pid is the program's own.
+    pub fn command_after(&self, script: &str, program: &str) -> Command {
+        if script.is_empty() {
             return self.command_with_sysfs(program);
         }
-        let quoted = |path: &Path| format!("'{}'", path.display());
-        let script: String = mounts
-            .iter()
-            .map(|(what, at)| format!("mount --bind {} {} && ", quoted(what), quoted(at)))
-            .collect();
         // The shell is in a mount namespace of its own, from which nothing travels back.
         let mut command = self.command_with_sysfs("sh");
-        command.args(["-c", &(script + "exec \"$0\" \"$@\""), program]);
+        command.args(["-ec", &format!("{script}exec \"$0\" \"$@\""), program]);
         command
     }
 

@@ -1,10 +1,11 @@
 //! What `shunt show` says of real servers and flows, and waiting until it says what a test wants.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::address::VIP;
 use crate::director::Director;
 use crate::lab::Lab;
 use crate::tally::list;
@@ -74,6 +75,28 @@ pub fn real_of_flow(director: &Director, port: u16) -> Value {
         let flow = list(&view["flows"]).iter().find(|flow| flow["client_port"] == port)?;
         Some(flow["real"].clone())
     })
+}
+
+/// What `shunt explain` says of a flow to the service on port 80 of [`VIP`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Explained {
+    /// Of the client.
+    pub port: u16,
+    /// The real server that gets its next packet.
+    pub real: Value,
+    /// The one that would get it if nobody remembered the flow; null if the policy does not hash.
+    pub hashed: Value,
+}
+
+/// What becomes of the next packet from `port` of `client`.
+#[track_caller]
+pub fn explained(director: &Director, client: IpAddr, port: u16) -> Explained {
+    let (from, to) = (SocketAddr::new(client, port).to_string(), format!("{}/tcp", SocketAddr::new(VIP, 80)));
+    let text =
+        director.ask(&["explain", "--json", &from, &to]).unwrap_or_else(|complaint| panic!("{complaint}"));
+    let answer: Value = serde_json::from_str(&text).unwrap_or_else(|fault| panic!("{fault}: {text}"));
+    let row = &answer["frames"][0];
+    Explained { port, real: row["real"].clone(), hashed: row["hash"]["real"].clone() }
 }
 
 /// The sum of all numbers in `view`, at whatever depth, whose key is one of `keys`.

@@ -93,7 +93,8 @@ impl Tally {
 
     /// Frames that workers dropped, for whatever reason; not those they never got.
     pub fn refused(&self) -> u64 {
-        self.drops.values().sum::<u64>() - self.lost() - self.dropped("no_socket")
+        let unreceived = self.lost() + self.dropped("no_socket") + self.dropped("worker_stalled");
+        self.drops.values().sum::<u64>() - unreceived
     }
 
     /// Frames that were steered to a worker and that its socket could not take.

@@ -3,11 +3,16 @@
 //! worker is dropped and counted as such, which tells it from one that is passed.
 
 use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
 
+use shunt_dataplane::clock::Clock;
 use shunt_dataplane::forwarding::{Ports, ServiceKey};
 use shunt_dataplane::packet::{MacAddress, Protocol};
+use shunt_dataplane::xsk::beat::{Beat, LIFE};
 use shunt_dataplane::xsk::steering::{SteerCounts, Steered, Steering};
 use shunt_tests::privilege::require_root;
+use shunt_tests::wait;
 
 const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
 const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
@@ -32,6 +37,7 @@ const DESTINATION_OPTIONS: u8 = 60;
 /// Verdicts of linux/bpf.h.
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
+const XDP_REDIRECT: u32 = 4;
 
 /// The addresses of one family.
 #[derive(Clone, Copy)]
@@ -604,4 +610,37 @@ fn a_frame_for_a_vip_that_another_director_holds_is_steered_all_the_same() {
         }
     }
     cases.done(6);
+}
+
+#[test]
+fn what_a_worker_without_a_sign_of_life_would_get_is_dropped_and_what_is_for_the_host_passes() {
+    require_root();
+    let family = families()[0];
+    let mut steering = Steering::load(MacAddress(MAC)).expect("the kernel takes the program");
+    steering.steer(&services().iter().collect()).expect("its maps have room");
+    // Bound to nothing: nothing is sent.
+    let socket = socket2::Socket::new(libc::AF_XDP.into(), socket2::Type::RAW, None).expect("a socket");
+    steering.set_socket(0, socket.as_raw_fd()).expect("the map takes it");
+    let to = |port| Packet::new((family.client, 4000), (family.vip, port), Protocol::Tcp as u8).frame();
+    let (of_service, of_host) = (to(80), to(OTHER));
+    let mut judge = |frame: &[u8]| steering.judge(frame).expect("the program can be run");
+    assert_eq!(judge(&of_service), XDP_REDIRECT, "nobody has ever said that a worker is there");
+
+    let beats = steering.beats().expect("the map can be mapped");
+    let mut judge = |frame: &[u8]| steering.judge(frame).expect("the program can be run");
+    let clock = Clock::new();
+    let [beat, other] = [0, 1].map(|queue| Beat::new(vec![(beats.clone(), queue)], clock));
+    drop(other);
+    assert_eq!(judge(&of_service), XDP_REDIRECT, "only the worker of another queue is gone");
+    let lapsed = || (judge(&of_service) == XDP_DROP).then_some(());
+    wait::until(LIFE + Duration::from_secs(20), "the last beat to be over", lapsed);
+    assert!(clock.millis() >= LIFE.as_millis() as u64, "it was over after {} ms", clock.millis());
+    assert_eq!(judge(&of_host), XDP_PASS);
+    beat.strike(clock.millis());
+    assert_eq!(judge(&of_service), XDP_REDIRECT);
+    drop(beat);
+    assert_eq!(judge(&of_service), XDP_DROP);
+    assert_eq!(judge(&of_host), XDP_PASS);
+    let counts = steering.counts().expect("the map of counts is there");
+    assert_eq!((counts.worker_stalled, counts.passed, counts.no_socket), (2, 2, 0), "{counts:?}");
 }

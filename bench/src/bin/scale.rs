@@ -139,6 +139,8 @@ impl World {
             survey: &self.survey,
             links: &self.links,
             neighbors: &self.neighbors,
+            is_ready: true,
+            is_seeking: false,
             health: &self.health,
             vips: &self.vips,
             passive: &self.passive,

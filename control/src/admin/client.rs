@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::admin::protocol::{Answer, Envelope, Request, VERSION};
+use crate::admin::protocol::{Answer, Envelope, MAX_REQUEST, Request, VERSION};
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,19 +21,28 @@ pub fn ask(socket: &Path, request: Request) -> Result<Answer, String> {
             "no shunt runs at {shown}: start one with `shunt run --config FILE`, or name its socket with --socket PATH \
              or SHUNT_SOCKET"
         ),
-        ErrorKind::PermissionDenied => format!("{shown}: permission denied: run this as the user of the daemon"),
+        ErrorKind::PermissionDenied => format!(
+            "{shown}: permission denied: run this as root, as the user of the daemon, or, to read only, as a member of the \
+             group that `socket_group` of [director] names"
+        ),
         _ => format!("{shown}: {error}"),
     })?;
-    exchange(stream, &Envelope { version: VERSION, request })
-        .map_err(|error| format!("{shown}: the daemon did not answer: {error}"))
+    let text = serde_json::to_string(&Envelope { version: VERSION, request })
+        .map_err(|error| format!("the request cannot be written: {error}"))?;
+    if text.len() >= MAX_REQUEST {
+        return Err(format!(
+            "the request has {} bytes, and the daemon takes {MAX_REQUEST}: make it smaller, or name a file to `shunt run`",
+            text.len()
+        ));
+    }
+    exchange(stream, text).map_err(|error| format!("{shown}: the daemon did not answer: {error}"))
 }
 
-fn exchange(mut stream: UnixStream, envelope: &Envelope) -> io::Result<Answer> {
+fn exchange(mut stream: UnixStream, mut text: String) -> io::Result<Answer> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut text = serde_json::to_vec(envelope)?;
-    text.push(b'\n');
-    stream.write_all(&text)?;
+    text.push('\n');
+    stream.write_all(text.as_bytes())?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
     Ok(serde_json::from_str(&line)?)

@@ -7,6 +7,8 @@
 //! <- {"ok":false,"error":"director.toml:3:8: error: ..."}
 //! ```
 
+use crate::capture::protocol::Ask;
+use crate::config::Bundle;
 use crate::edit::Edit;
 use crate::explain::question::Question;
 use serde::{Deserialize, Serialize};
@@ -15,7 +17,7 @@ use serde_json::Value;
 /// Version of the protocol; a daemon refuses others.
 pub const VERSION: u32 = 1;
 /// Longest request, bytes.
-pub const MAX_REQUEST: usize = 64 * 1024;
+pub const MAX_REQUEST: usize = 16 << 20;
 /// Flows shown unless asked for more.
 pub const DEFAULT_LIMIT: usize = 1000;
 
@@ -56,6 +58,25 @@ pub enum Request {
     },
     /// What would become of a packet, and why.
     Explain(Question),
+    /// What a configuration would change, and what would become of flows. Nothing is changed.
+    Plan {
+        /// What was read of it.
+        configuration: Bundle,
+    },
+    /// Bring a configuration into force, as a reload does.
+    Apply {
+        /// What was read of it.
+        configuration: Bundle,
+        /// Back to what was in force unless it is confirmed within so many seconds, 1-86400; none: it stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_seconds: Option<u64>,
+    },
+    /// What was applied stays.
+    Confirm,
+    /// What was applied goes, before its time is over.
+    Rollback,
+    /// Frames as received and as sent, with their verdicts.
+    Capture(Ask),
     /// Announce the addresses of virtual routers that are active.
     Announce {
         /// Its name; none: all.
@@ -147,6 +168,13 @@ impl Answer {
     }
 }
 
+impl From<Result<String, String>> for Answer {
+    /// Done or not, in words.
+    fn from(done: Result<String, String>) -> Self {
+        done.map_or_else(Answer::error, Answer::text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,5 +186,39 @@ mod tests {
         assert_eq!(show.request, Request::Show { what: What::Services, limit: DEFAULT_LIMIT });
         let reload = serde_json::to_string(&Envelope { version: VERSION, request: Request::Reload }).unwrap();
         assert_eq!(reload, r#"{"version":1,"command":"reload"}"#);
+    }
+
+    /// The names that `T` knows: serde tells them to whoever gives another.
+    fn names<T: serde::de::DeserializeOwned>(key: &str) -> Vec<String> {
+        let fault =
+            serde_json::from_value::<T>(serde_json::json!({ key: "?" })).map(drop).unwrap_err().to_string();
+        let names: Vec<String> = fault.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        assert!(names.len() > 1, "{fault}");
+        names
+    }
+
+    #[test]
+    fn the_document_has_every_request_and_every_code() {
+        const DOCUMENT: &str = include_str!("../../../configs/PROTOCOL.md");
+        let views = <What as clap::ValueEnum>::value_variants()
+            .iter()
+            .map(|what| format!("\"what\":{}", serde_json::to_string(what).unwrap()));
+        let commands = names::<Request>("command");
+        let rows = commands.iter().map(|name| format!("| `{name}` | "));
+        let commands = commands.iter().map(|name| format!("\"command\":\"{name}\""));
+        let edits = names::<Edit>("edit").into_iter().map(|name| format!("\"edit\":\"{name}\""));
+        let codes = [
+            "service-exists",
+            "no-service",
+            "real-exists",
+            "no-real",
+            "no-scheduler",
+            "not-drained",
+            "invalid",
+        ];
+        let codes = codes.into_iter().chain([super::super::access::CODE]).map(|code| format!("`{code}`"));
+        for part in views.chain(commands).chain(rows).chain(edits).chain(codes) {
+            assert!(DOCUMENT.contains(&part), "configs/PROTOCOL.md lacks {part}");
+        }
     }
 }

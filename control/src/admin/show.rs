@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use shunt_dataplane::clock::TICKS_PER_SECOND;
 use shunt_dataplane::forwarding::{Real, RealState, Service};
@@ -13,6 +15,7 @@ use shunt_dataplane::plane::Dataplane;
 use shunt_dataplane::stats::WorkerStats;
 use shunt_dataplane::verdict::DropReason;
 use shunt_dataplane::xsk::lost::{LostCounts, Statistics};
+use shunt_dataplane::xsk::steering::SteerCounts;
 
 use crate::admin::protocol::What;
 use crate::admin::reloads::Reloads;
@@ -27,6 +30,7 @@ use crate::model::{
 };
 use crate::sync;
 use crate::vrrp::view::View;
+use crate::watch::Watch;
 
 /// Most flows in one answer: it is made on the control thread, which has other things to do.
 const MOST_FLOWS: usize = 100_000;
@@ -45,14 +49,42 @@ pub struct Facts<'a> {
     pub worst_lateness: Duration,
     /// Traffic as ipvsadm tells of it.
     pub ledger: &'a Ledger,
+    /// How workers do.
+    pub watch: &'a Watch,
     /// Virtual routers.
     pub vrrp: &'a View,
     /// What directors tell each other of flows, if they do.
     pub sync: Option<sync::View>,
+    /// What was applied, and what became of it.
+    pub applied: Applied,
     /// Whether the start is over.
     pub is_ready: bool,
     /// What came of reading the configuration again.
     pub reloads: &'a Reloads,
+}
+
+/// What `shunt apply` has done since the start.
+#[derive(Debug, Clone, Default)]
+pub struct Applied {
+    /// What is in force instead of the daemon's own file.
+    pub file: Option<PathBuf>,
+    /// What awaits its confirmation.
+    pub pending: Option<Pending>,
+    /// Files brought into force.
+    pub done: u64,
+    /// Files refused.
+    pub refused: u64,
+    /// Files that went again, unconfirmed.
+    pub rolled_back: u64,
+}
+
+/// A file that is in force on trial.
+#[derive(Debug, Clone, Serialize)]
+pub struct Pending {
+    /// The file.
+    pub file: PathBuf,
+    /// What was in force before comes back in so many seconds.
+    pub rolls_back_in_seconds: u64,
 }
 
 /// One view; `limit`: most flows listed.
@@ -119,12 +151,23 @@ impl Facts<'_> {
         let mut shown = self.header();
         shown["version"] = env!("CARGO_PKG_VERSION").into();
         shown["reloads"] = self.reloads.shown();
+        shown["unconfirmed"] = self.applied.pending.is_some().into();
+        shown["applies"] = json!({
+            "done": self.applied.done,
+            "refused": self.applied.refused,
+            "rolled_back": self.applied.rolled_back,
+        });
         shown["process"] = process::shown();
         shown
     }
 
     fn header(&self) -> Value {
-        json!({ "generation": self.plane.state().generation(), "ready": self.is_ready })
+        json!({
+            "generation": self.plane.state().generation(),
+            "ready": self.is_ready,
+            "applied": self.applied.file,
+            "pending": self.applied.pending,
+        })
     }
 
     fn model(&self) -> &Model {
@@ -403,8 +446,13 @@ impl Facts<'_> {
                     })
                     .collect();
                 let stats: &WorkerStats = &worker.stats;
+                let watched = self.watch.of(n);
                 json!({
                     "worker": n,
+                    "state": watched.map_or("up", |watched| watched.state.name()),
+                    "reason": watched.and_then(|watched| watched.state.reason()),
+                    "restarts": watched.map_or(0, |watched| watched.restarts),
+                    "busy_seconds": stats.busy_millis.value() as f64 / 1e3,
                     "core": worker.core,
                     "queues": queues,
                     "rx_frames": stats.rx_frames.value(),
@@ -414,6 +462,8 @@ impl Facts<'_> {
                     "drops": stats.drops_total(),
                     "dropped": dropped(stats),
                     "checksums_completed": stats.checksums_completed.value(),
+                    "captured": stats.captured.value(),
+                    "capture_lost": stats.capture_lost.value(),
                     "kicks_refused": stats.kicks_refused.value(),
                     "generation": stats.generation.value(),
                     "bursts": stats.bursts.value(),
@@ -459,6 +509,7 @@ impl Facts<'_> {
                     "passed": counts.passed,
                     "redirected": counts.redirected,
                     "no_socket": counts.no_socket,
+                    "worker_stalled": counts.worker_stalled,
                 }),
                 Err(error) => json!({ "interface": name, "error": error }),
             })
@@ -481,13 +532,21 @@ impl Facts<'_> {
             json!({ "reason": reason.name(), "frames": frames, "meaning": reason.meaning() })
         });
         // The reasons to drop a frame before it reaches a worker.
-        let no_socket: u64 =
-            self.plane.steer_counts().into_iter().flatten().map(|counts| counts.no_socket).sum();
+        let steered: Vec<SteerCounts> = self.plane.steer_counts().into_iter().flatten().collect();
         let queues = self.plane.workers().iter().flat_map(|worker| &worker.queues);
         let lost: Vec<LostCounts> = queues.filter_map(|queue| queue.lost.counts().ok()).collect();
         let row = |reason: &str, frames: u64, meaning: &str| json!({ "reason": reason, "frames": frames, "meaning": meaning });
         rows.chain([
-            row("no_socket", no_socket, "The XDP program found no worker on the queue the frame came in on."),
+            row(
+                "no_socket",
+                steered.iter().map(|counts| counts.no_socket).sum(),
+                "The XDP program found no worker on the queue the frame came in on.",
+            ),
+            row(
+                "worker_stalled",
+                steered.iter().map(|counts| counts.worker_stalled).sum(),
+                "The worker of the queue the frame came in on had shown no sign of life for a second.",
+            ),
             row(
                 "worker_slow",
                 lost.iter().map(|lost| lost.worker_slow).sum(),

@@ -77,7 +77,7 @@ pub fn render(what: What, view: &Value) -> String {
                 ("Last error", &["last_error"]),
             ],
         ),
-        What::Workers => return workers(view),
+        What::Workers => return workers(view) + &pending(view),
         What::Vrrp => (
             "routers",
             &[
@@ -115,7 +115,19 @@ pub fn render(what: What, view: &Value) -> String {
     if what == What::Vrrp {
         text += &troubles(view);
     }
-    text
+    text + &pending(view)
+}
+
+/// What was applied and awaits its confirmation.
+fn pending(view: &Value) -> String {
+    let pending = &view["pending"];
+    match pending["file"].as_str() {
+        Some(file) => format!(
+            "\nUNCONFIRMED: {file} is in force, and goes back in {} s unless you run: shunt confirm\n",
+            pending["rolls_back_in_seconds"]
+        ),
+        None => String::new(),
+    }
 }
 
 /// What somebody should look at: faults, refused adverts, two that are active at once; and how late adverts were.
@@ -209,6 +221,7 @@ fn workers(view: &Value) -> String {
         ("To workers", &["redirected"]),
         ("To the kernel", &["passed"]),
         ("No socket", &["no_socket"]),
+        ("Worker stalled", &["worker_stalled"]),
     ];
     let queues: Vec<Value> = rows(&view["workers"])
         .iter()

@@ -49,9 +49,11 @@ pub(super) struct Director {
     pub frames_per_queue: Typed<i64>,
     pub hash_key: Typed<String>,
     pub idle: Typed<String>,
+    pub worker_failure: Typed<String>,
     pub icmp_rate: Typed<i64>,
     pub reset_rate: Typed<i64>,
     pub metrics: Typed<String>,
+    pub socket_group: Typed<String>,
     pub timeouts: Typed<Timeouts>,
 }
 

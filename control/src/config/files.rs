@@ -6,9 +6,12 @@ use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use glob::{MatchOptions, Pattern};
+use serde::{Deserialize, Serialize};
 
+use super::bundle::Trace;
 use super::error::Faults;
 use super::source::Source;
 
@@ -33,10 +36,15 @@ pub enum Files {
     Disk,
     /// Texts by their paths; there are no others.
     Memory(BTreeMap<PathBuf, String>),
+    /// The file system, and what it answers is noted.
+    Traced(Arc<Mutex<Trace>>),
+    /// What somebody noted.
+    Sent(Arc<Trace>),
 }
 
 /// What stands at a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Entry {
     Missing,
     File,
@@ -65,11 +73,26 @@ impl Files {
             },
             Files::Memory(texts) if texts.contains_key(path) => Entry::File,
             Files::Memory(_) => Entry::Missing,
+            Files::Traced(trace) => {
+                let entry = Files::Disk.entry(path);
+                noted(trace).note_entry(path, &entry);
+                entry
+            }
+            Files::Sent(trace) => trace.entry(path),
         }
     }
 
     /// At most `most` paths that match `pattern`, sorted.
     pub(super) fn matching(&self, pattern: &str, most: usize) -> Result<Vec<PathBuf>, String> {
+        match self {
+            Files::Traced(trace) => {
+                let paths = Files::Disk.matching(pattern, most)?;
+                noted(trace).note_matching(pattern, &paths);
+                return Ok(paths);
+            }
+            Files::Sent(trace) => return trace.matching(pattern),
+            Files::Disk | Files::Memory(_) => {}
+        }
         // `**` is a directory tree to the library; to keepalived it is one more `*`.
         let mut pattern = pattern.to_owned();
         while pattern.contains("**") {
@@ -77,15 +100,15 @@ impl Files {
         }
         let wrong = |error: glob::PatternError| format!("is not a file pattern: {}", error.msg);
         let mut paths: Vec<PathBuf> = match self {
-            Files::Disk => {
-                // What cannot be looked into has no files for us.
-                let paths = glob::glob_with(&pattern, WILDCARDS).map_err(wrong)?;
-                paths.filter_map(Result::ok).take(most).collect()
-            }
             Files::Memory(texts) => {
                 let pattern = Pattern::new(&pattern).map_err(wrong)?;
                 let paths = texts.keys().filter(|path| pattern.matches_path_with(path, WILDCARDS));
                 paths.take(most).cloned().collect()
+            }
+            _ => {
+                // What cannot be looked into has no files for us.
+                let paths = glob::glob_with(&pattern, WILDCARDS).map_err(wrong)?;
+                paths.filter_map(Result::ok).take(most).collect()
             }
         };
         paths.sort();
@@ -99,6 +122,12 @@ impl Files {
                 let text = texts.get(path).cloned().unwrap_or_default();
                 Source::part(&path.display().to_string(), text.into_bytes())
             }
+            Files::Traced(trace) => {
+                let source = Source::read_part(path)?;
+                noted(trace).note_read(path, &source);
+                Ok(source)
+            }
+            Files::Sent(trace) => trace.read(path),
         }
     }
 
@@ -107,8 +136,18 @@ impl Files {
         match self {
             Files::Disk => fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
             Files::Memory(_) => path.to_owned(),
+            Files::Traced(trace) => {
+                let identity = Files::Disk.identity(path);
+                noted(trace).note_identity(path, &identity);
+                identity
+            }
+            Files::Sent(trace) => trace.identity(path),
         }
     }
+}
+
+fn noted(trace: &Mutex<Trace>) -> MutexGuard<'_, Trace> {
+    trace.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// keepalived skips what is not a plain file, and plain files that can be executed.

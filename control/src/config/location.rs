@@ -22,6 +22,8 @@ pub enum Place {
     Cores,
     /// `director.metrics`.
     Metrics,
+    /// `director.socket_group`.
+    SocketGroup,
     /// A virtual service: its VIP.
     Service(ServiceKey),
     /// The health check of a service: its header.
@@ -141,6 +143,7 @@ impl Place {
             Place::Interface(_) => "director.interfaces",
             Place::Cores => "director.cores",
             Place::Metrics => "director.metrics",
+            Place::SocketGroup => "director.socket_group",
             Place::Service(_) => "service.vip",
             Place::Check(_) => "service.check",
             Place::Real(..) => "service.real.address",

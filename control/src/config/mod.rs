@@ -9,6 +9,7 @@
 //! - No input makes this panic (tested with random bytes).
 //! - A model that comes out of here is valid; see [`crate::model`].
 
+pub mod bundle;
 mod convert;
 pub mod defaults;
 pub mod error;
@@ -32,6 +33,7 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use bundle::Bundle;
 pub use convert::{Converted, convert};
 pub use error::{Fault, Faults, Severity, counted};
 pub use files::{Files, Options};

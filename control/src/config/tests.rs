@@ -25,6 +25,7 @@ fn the_reference_file_says_what_leaving_everything_out_means() {
     let (defaults, _) = REFERENCE.rsplit_once("\n[[service]]").unwrap();
     let mut reference = parse("reference.toml", defaults).unwrap();
     assert!(reference.model.director.metrics.take().is_some(), "shown, though left out it is nowhere");
+    assert!(reference.model.director.socket_group.take().is_some(), "shown, though left out it is nobody's");
     assert_eq!(parse("reference.toml", REFERENCE).unwrap().model.services.len(), 2);
     // The tables of the checks are optional, so empty ones are what their defaults are compared to.
     let tables = "[service.check]\ntype = \"tcp\"\n[service.passive]\n[[service.real]]";

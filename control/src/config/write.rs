@@ -12,7 +12,7 @@ use super::defaults;
 use super::resolve::{AUTO, default_vip_check};
 use crate::model::{
     Director, HashFlags, HealthCheck, Idle, Model, NoReal, OnFailure, Passive, Quorum, RealServer, Scheduler,
-    Sorry, Thresholds, Timeouts, VipCheck, VirtualService, Vlan, percent, ports,
+    Sorry, Thresholds, Timeouts, VipCheck, VirtualService, Vlan, WorkerFailure, percent, ports,
 };
 use page::{Page, duration, string, strings};
 
@@ -62,10 +62,16 @@ fn director(page: &mut Page, director: &Director) {
     if director.idle == Idle::Spin {
         page.set("idle", "\"spin\"");
     }
+    if director.worker_failure == WorkerFailure::Restart {
+        page.set("worker_failure", "\"restart\"");
+    }
     page.set_unless("icmp_rate", director.icmp_rate, defaults::ICMP_RATE);
     page.set_unless("reset_rate", director.reset_rate, defaults::RESET_RATE);
     if let Some(metrics) = director.metrics {
         page.set("metrics", string(&metrics.to_string()));
+    }
+    if let Some(group) = &director.socket_group {
+        page.set("socket_group", string(group));
     }
     timeouts(page, "[director.timeouts]", &director.timeouts, &defaults::TIMEOUTS);
 }

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 
+use caps::Capability;
 use nix::sys::resource::{Resource, getrlimit};
 use socket2::{Domain, Socket, Type};
 
@@ -13,10 +14,8 @@ use super::report::Finding;
 use crate::vrrp::real_time;
 use crate::{config, rights};
 
-/// CAP_IPC_LOCK: locked memory without limit.
-const IPC_LOCK: u32 = 14;
-/// An AF_XDP socket shares its memory with one per queue since this version (`XDP_SHARED_UMEM` over queues).
-const OLDEST_KERNEL: (u32, u32) = (5, 10);
+/// The XDP program has the kernel read what is not at a constant offset of a frame since this version (`bpf_xdp_load_bytes`).
+const OLDEST_KERNEL: (u32, u32) = (5, 18);
 
 /// What was asked of the machine.
 #[derive(Debug, Clone)]
@@ -193,7 +192,7 @@ fn errno(error: io::Error) -> i32 {
 
 fn memlock() -> Option<u64> {
     let (soft, _) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
-    (soft != libc::RLIM_INFINITY && !rights::has(IPC_LOCK)).then_some(soft)
+    (soft != libc::RLIM_INFINITY && !rights::has(Capability::CAP_IPC_LOCK)).then_some(soft)
 }
 
 /// The limits are the machine's, and shown in its first network namespace only.

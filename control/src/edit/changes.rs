@@ -45,6 +45,20 @@ impl Changes {
         Ok(changed)
     }
 
+    /// With those of these as well that fit, in this order, and the others, each with why, in words.
+    pub fn with_what_fits(&self, edits: &[Edit]) -> (Changes, Vec<String>) {
+        let mut changed = self.clone();
+        let mut others = Vec::new();
+        for edit in edits {
+            if let Err(error) = changed.take(edit)
+                && !changed.is_fulfilled(&changed.asked, edit)
+            {
+                others.push(format!("{edit}: {}", error.message));
+            }
+        }
+        (changed, others)
+    }
+
     /// The same over another file, and what of it does not fit that: each with why, in words.
     pub fn over(&self, filed: Model) -> (Changes, Vec<String>) {
         let mut over = Changes::none(filed);

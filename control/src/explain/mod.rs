@@ -14,5 +14,5 @@ mod hex;
 pub mod question;
 mod remedy;
 pub mod trial;
-mod tuple;
+pub(crate) mod tuple;
 mod words;

@@ -410,7 +410,8 @@ fn near(state: &ForwardingState, packet: &Packet) -> Value {
     json!({ "wrong": what, "vip_known": is_vip, "services": names, "more": found.len().saturating_sub(NEAR) })
 }
 
-fn name(key: &ServiceKey) -> String {
+/// The name of a service, as it is shown.
+pub(crate) fn name(key: &ServiceKey) -> String {
     let ports = crate::model::ports(key.ports);
     match IpAddr::from(key.address) {
         IpAddr::V4(vip) => format!("{vip}:{ports}/{}", key.protocol),

@@ -85,7 +85,7 @@ fn flags(text: &str) -> Result<u8, String> {
 }
 
 /// The flags of a byte, in the order of the header.
-pub(super) fn names(flags: u8) -> Vec<&'static str> {
+pub(crate) fn names(flags: u8) -> Vec<&'static str> {
     FLAGS.iter().filter(|(_, bit)| flags & bit != 0).map(|(name, _)| *name).collect()
 }
 

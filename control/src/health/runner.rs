@@ -126,21 +126,7 @@ impl<E: From<Event> + Send + 'static> Runner<E> {
         is_up: impl Fn(&CheckKey) -> bool,
     ) {
         let wanted: HashSet<CheckKey> = wanted.into_iter().collect();
-        let known: HashMap<Subject<'_>, Health> =
-            self.checks.iter().map(|(key, running)| (key.subject(), running.snapshot())).collect();
-        let new: Vec<(CheckKey, Health)> = wanted
-            .iter()
-            .filter(|key| !self.checks.contains_key(*key))
-            .map(|key| {
-                let timing = &key.check.timing;
-                let health = match known.get(&key.subject()) {
-                    Some(before) => before.with_thresholds(timing.rise, timing.fall),
-                    None if is_up(key) => Health::assumed_up(timing.rise, timing.fall),
-                    None => Health::starting(&key.check),
-                };
-                (key.clone(), health)
-            })
-            .collect();
+        let new = self.beginning(&wanted, is_up);
         self.checks.retain(|key, _| wanted.contains(&**key));
         let together = new.len();
         for (key, health) in new {
@@ -148,6 +134,39 @@ impl<E: From<Event> + Send + 'static> Runner<E> {
             let running = self.start(key.clone(), health, together);
             self.checks.insert(key, running);
         }
+    }
+
+    /// What [`Runner::view`] would say right after [`Runner::set_assuming`].
+    pub fn foresee(
+        &self,
+        wanted: impl IntoIterator<Item = CheckKey>,
+        is_up: impl Fn(&CheckKey) -> bool,
+    ) -> HealthView {
+        let wanted: HashSet<CheckKey> = wanted.into_iter().collect();
+        let stay = self.checks.iter().filter(|(key, _)| wanted.contains(&***key));
+        let stay = stay.map(|(key, running)| (CheckKey::clone(key), running.snapshot()));
+        stay.chain(self.beginning(&wanted, is_up)).collect()
+    }
+
+    /// Those of `wanted` that are new, and the health with which they begin.
+    fn beginning(
+        &self,
+        wanted: &HashSet<CheckKey>,
+        is_up: impl Fn(&CheckKey) -> bool,
+    ) -> Vec<(CheckKey, Health)> {
+        let known: HashMap<Subject<'_>, Health> =
+            self.checks.iter().map(|(key, running)| (key.subject(), running.snapshot())).collect();
+        let new = wanted.iter().filter(|key| !self.checks.contains_key(*key));
+        new.map(|key| {
+            let timing = &key.check.timing;
+            let health = match known.get(&key.subject()) {
+                Some(before) => before.with_thresholds(timing.rise, timing.fall),
+                None if is_up(key) => Health::assumed_up(timing.rise, timing.fall),
+                None => Health::starting(&key.check),
+            };
+            (key.clone(), health)
+        })
+        .collect()
     }
 
     /// The health of every check now.

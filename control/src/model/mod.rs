@@ -77,6 +77,8 @@ pub struct Director {
     pub hash_key: [u64; 2],
     /// What a worker does when no frame comes.
     pub idle: Idle,
+    /// What becomes of the director when a worker dies.
+    pub worker_failure: WorkerFailure,
     /// ICMP errors a second that the director itself sends at most; 0: none.
     pub icmp_rate: u32,
     /// TCP resets a second that the director itself sends at most; 0: none.
@@ -85,6 +87,18 @@ pub struct Director {
     pub timeouts: Timeouts,
     /// Where metrics are served over HTTP: one address of the machine, and a port that is not 0. None: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Whose members may use the control socket to read: the name of a group or its number. None: nobody's.
+    pub socket_group: Option<String>,
+}
+
+/// What becomes of the director when a worker dies. One that hangs ends it in any case: nothing else takes its sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WorkerFailure {
+    /// It ends, in order but with an error: another director takes over at once, and the service manager starts it anew.
+    #[default]
+    Exit,
+    /// Another worker takes the place of the dead one, a few times a minute at most.
+    Restart,
 }
 
 /// What a worker does when no frame comes.

@@ -171,6 +171,9 @@ pub(super) fn advice(error: &io::Error) -> &'static str {
         Some(libc::EACCES) => {
             " (its file system is mounted noexec, its interpreter is not executable, or a security module forbids it)"
         }
+        Some(libc::EPERM) => {
+            " (to run as its user it takes CAP_SETUID and CAP_SETGID, which shunt was not given)"
+        }
         _ => "",
     }
 }

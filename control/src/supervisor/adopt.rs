@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use super::{Supervisor, metrics};
 use crate::address::{self, Ownership, Vip};
-use crate::config::Loaded;
+use crate::config::{Fault, Faults, Loaded};
 use crate::error::Error;
+use crate::health::RealKey;
 use crate::setup::needs_restart;
 use crate::survey::{Survey, survey};
 use crate::{compile, config, news, programs};
@@ -14,13 +15,9 @@ use crate::{compile, config, news, programs};
 impl Supervisor {
     /// Makes the world follow the model: wanted neighbours and checks, forwarding state, VIPs.
     pub(super) async fn adopt(&mut self) -> Result<(), Error> {
-        self.neighbors.want(compile::neighbors(&self.loaded.model, &self.survey));
         self.notifier.set(&self.loaded.model);
         self.checks.set_scripts(self.loaded.model.scripts.clone());
-        // A server that is up stays up until its new check has said otherwise.
-        let up: HashSet<IpAddr> =
-            self.said.iter().filter(|(_, s)| s.is_up()).map(|((_, real), _)| *real).collect();
-        self.checks.set_assuming(compile::checks(&self.loaded.model), |key| up.contains(&key.address));
+        self.watch();
         let wanted = self.wanted_vips().await?;
         // A VIP that goes is given up before its services are unsteered, one that comes is owned after they are
         // steered: the kernel never sees a frame for a VIP it owns.
@@ -34,6 +31,30 @@ impl Supervisor {
         self.claim(&wanted).await?;
         self.set_vrrp();
         Ok(())
+    }
+
+    /// Has an eye on the real servers of what is in force, and of what may come back.
+    pub(super) fn watch(&mut self) {
+        let models = || self.applied.standby().into_iter().chain([(&self.loaded.model, &self.survey)]);
+        self.neighbors.want(models().flat_map(|(model, survey)| compile::neighbors(model, survey)));
+        // A server that is up stays up until its new check has said otherwise.
+        let up = self.up();
+        let wanted: Vec<_> = models().flat_map(|(model, _)| compile::checks(model)).collect();
+        self.checks.set_assuming(wanted, |key| up.contains(&key.address));
+    }
+
+    /// The real servers that were up in any service, as far as it was said.
+    pub(super) fn up(&self) -> HashSet<IpAddr> {
+        let said = self.said.iter().filter(|(_, standing)| standing.is_up()).map(|(key, _)| key);
+        said.chain(self.applied.up_before()).map(|(_, real)| *real).collect()
+    }
+
+    /// Whether a real server was up when it was last part of what is in force.
+    pub(super) fn was_up(&self, key: &RealKey) -> bool {
+        match self.said.get(key) {
+            Some(standing) => standing.is_up(),
+            None => self.applied.up_before().any(|before| before == key),
+        }
     }
 
     /// Where each VIP of the model belongs that no virtual router has.
@@ -78,22 +99,25 @@ impl Supervisor {
     /// Reads the configuration again; what was changed while running is changed in what it says now, where that fits.
     /// Refused: says why, changes nothing.
     pub(super) async fn reload(&mut self) -> Result<String, String> {
-        // On a thread of its own: a large file holds up no check.
         let (file, reading) = (self.options.config.clone(), self.options.reading.clone());
-        let read = tokio::task::spawn_blocking(move || config::load_with(&file, &reading)).await;
-        let done = match read.expect("reading a configuration does not panic") {
-            Ok(loaded) => {
-                let (changes, overridden) = self.changes.over(loaded.model);
-                let done = self.bring_into_force(Loaded { model: changes.model(), ..loaded }).await;
-                done.map(|()| (changes, overridden))
-            }
+        let done = match read(move || config::load_with(&file, &reading)).await {
+            Ok(loaded) => self.follow_file(loaded).await,
             Err(faults) => Err(Error::Config(faults)),
         };
-        let (changes, overridden) = done.map_err(|error| {
+        let (done, overridden) = done.map_err(|error| {
             let why = error.to_string();
             tracing::error!("the configuration is refused, the running one stays:\n{why}");
             why
         })?;
+        tracing::info!("reloaded: {done}");
+        Ok(done + &self.forget_applied() + &lines(&overridden))
+    }
+
+    /// Puts what a file says, with the changes made while running as far as they fit, in the place of what runs: what came of
+    /// that, and of the changes that do not fit. After an error all is as it was.
+    pub(super) async fn follow_file(&mut self, loaded: Loaded) -> Result<(String, Vec<String>), Error> {
+        let (changes, overridden) = self.changes.over(loaded.model);
+        self.bring_into_force(Loaded { model: changes.model(), ..loaded }).await?;
         self.changes = changes;
         for change in &overridden {
             tracing::warn!("overridden by the configuration: {change}");
@@ -103,29 +127,33 @@ impl Supervisor {
             0 => {}
             kept => done += &format!(", with {} made while running", config::counted(kept, "change")),
         }
-        tracing::info!("reloaded: {done}");
-        for change in overridden {
-            done += &format!("\noverridden: {change}");
-        }
-        Ok(done)
+        Ok((done, overridden))
     }
 
-    /// Puts a model in the place of the one that runs. After an error all is as it was.
-    pub(super) async fn bring_into_force(&mut self, loaded: Loaded) -> Result<(), Error> {
-        let settled = needs_restart(&self.loaded.model, &loaded);
+    /// Whether a configuration could come into force here and now: where it stands on this machine, and what is probably
+    /// not meant.
+    pub(super) async fn fit(&self, loaded: &Loaded) -> Result<(Survey, Vec<Fault>), Error> {
+        let settled = needs_restart(&self.loaded.model, loaded);
         if !settled.is_empty() {
             return Err(Error::Config(settled));
         }
         let running = &self.survey.interfaces;
-        let (survey, found) = survey(&self.netlink, &self.links.view(), &loaded, running).await?;
-        let programs = programs::examine(&loaded).await.map_err(Error::Config)?;
+        let (survey, found) = survey(&self.netlink, &self.links.view(), loaded, running).await?;
+        let programs = programs::examine(loaded).await.map_err(Error::Config)?;
         // The dataplane's ports are the interfaces of the start.
         let index = |survey: &Survey| survey.interfaces.iter().map(|link| link.index).collect::<Vec<_>>();
         if index(&survey) != index(&self.survey) {
             return Err(Error::OtherInterfaces);
         }
+        let warnings = loaded.warnings.iter().chain(found.iter()).chain(programs.iter());
+        Ok((survey, warnings.cloned().collect()))
+    }
+
+    /// Puts a model in the place of the one that runs. After an error all is as it was.
+    pub(super) async fn bring_into_force(&mut self, loaded: Loaded) -> Result<(), Error> {
+        let (survey, warnings) = self.fit(&loaded).await?;
         let step = metrics::prepare(&self.web, &loaded).await.map_err(Error::Config)?;
-        for warning in loaded.warnings.iter().chain(found.iter()).chain(programs.iter()) {
+        for warning in warnings {
             tracing::warn!("{warning}");
         }
         let before = self.said.clone();
@@ -149,4 +177,16 @@ impl Supervisor {
         self.tell();
         Ok(())
     }
+}
+
+/// What a file says, or all that is wrong with it. On a thread of its own: a large one holds up no check.
+pub(super) async fn read(
+    load: impl FnOnce() -> Result<Loaded, Faults> + Send + 'static,
+) -> Result<Loaded, Faults> {
+    tokio::task::spawn_blocking(load).await.expect("reading a configuration does not panic")
+}
+
+/// Changes that did not fit, a line each.
+pub(super) fn lines(overridden: &[String]) -> String {
+    overridden.iter().map(|change| format!("\noverridden: {change}")).collect()
 }

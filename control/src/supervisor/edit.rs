@@ -14,6 +14,7 @@ pub(super) struct Refused {
 impl Supervisor {
     /// Makes all of these changes, or, if one is refused, none.
     pub(super) async fn edit(&mut self, edits: &[Edit]) -> Result<String, Refused> {
+        self.applied.has_room(edits.len()).map_err(|why| Refused { code: None, why })?;
         let changes = self
             .changes
             .with(edits)
@@ -33,6 +34,7 @@ impl Supervisor {
             return Err(Refused { code: None, why });
         }
         self.changes = changes;
+        self.applied.note(edits);
         for edit in edits {
             tracing::info!("changed while running: {edit}");
         }

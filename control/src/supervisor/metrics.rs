@@ -60,9 +60,11 @@ impl Supervisor {
             ledger: &self.ledger,
             is_ready: self.is_ready,
             worst_lateness: self.checks.worst_lateness(),
+            watch: &self.watch,
             vrrp: &self.vrrp.view(),
             sync: self.sync.as_ref().map(|sync| sync.view(Instant::now())),
             reloads: &self.reloads,
+            applied: self.applied.view(),
         };
         show::show(what, limit, &facts)
     }

@@ -4,33 +4,44 @@
 //! *Invariants*
 //! - the order at start: steer, then own the VIP; at the end: give the VIP up, then stop steering. So no frame of
 //!   a service ever meets the kernel, which would answer a client with a RST;
+//! - until the first checks and MAC addresses are known, or were waited for long enough, frames of services are dropped
+//!   without a word: a restart leaves each connection where the hash over all real servers has it;
 //! - a configuration that is refused changes nothing.
 
 mod adopt;
+mod apply;
+mod capture;
 mod edit;
 mod explain;
 mod metrics;
+mod plan;
 mod publish;
+mod queues;
 mod readiness;
 mod sync;
 mod traffic;
 mod vrrp;
+mod workers;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shunt_dataplane::packet::MacAddress;
 use shunt_dataplane::plane::{Dataplane, Setup};
 use shunt_dataplane::xsk::program::OpenError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::address::{self, Vip, VipOwner};
+use crate::admin::access;
 use crate::admin::http::Web;
 use crate::admin::protocol::{Answer, Request};
 use crate::admin::reloads::Reloads;
 use crate::admin::server::{Call, Server};
+use crate::capture::session::Captures;
 use crate::compile::{self, Standing};
 use crate::config::{self, Loaded};
 use crate::descriptors;
@@ -49,6 +60,7 @@ use crate::news::{self, Standings};
 use crate::notify::{News, Notifier};
 use crate::programs;
 use crate::quorum::Quorums;
+use crate::rights;
 use crate::setup::{describe, setup};
 use crate::slow_start::SlowStart;
 use crate::survey::{Survey, SurveyError, survey};
@@ -56,12 +68,15 @@ use crate::sync::FlowSyncer;
 use crate::systemd::Systemd;
 use crate::vrrp::thread::VrrpThread;
 use crate::vrrp::track::{self, Trackers};
+use crate::watch::{self, Watch};
+use apply::Applied;
+use queues::Queues;
 use readiness::Readiness;
-use vrrp::Pulse;
+use vrrp::Silence;
 
 /// How long `ready` waits for first checks and MAC addresses; then it is said with what there is.
 const READY_WITHIN: Duration = Duration::from_secs(3);
-/// Workers' retired states are freed, workers looked after, and what depends on the time alone is brought up to date
+/// Workers' retired states are freed, and what depends on the time alone is brought up to date
 /// this often.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
@@ -91,22 +106,33 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     for warning in loaded.warnings.iter() {
         tracing::warn!("{warning}");
     }
-    crate::rights::require()?;
+    rights::require()?;
     let mut terminate = signals(SignalKind::terminate())?;
     let mut interrupt = signals(SignalKind::interrupt())?;
     let mut hangup = signals(SignalKind::hangup())?;
-    let mut server = Server::bind(&options.socket)?;
+    let readers = access::readers(&loaded).map_err(Error::Config)?;
+    let mut server = Server::bind(&options.socket, readers)?;
     let (mut supervisor, mut events) = Supervisor::start(options.clone(), loaded).await?;
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+    let mut look = tokio::time::interval(watch::LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut talk = tokio::time::interval(crate::sync::TICK);
     talk.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ready_by = Some(Instant::now() + READY_WITHIN);
     let result = loop {
         if ready_by.is_some_and(|by| supervisor.is_settled() || Instant::now() >= by) {
             ready_by = None;
+            supervisor.is_ready = true;
+            if let Err(error) = supervisor.publish() {
+                break Err(error);
+            }
             supervisor.say_ready();
         }
-        supervisor.follow_readiness();
+        if supervisor.follow_readiness()
+            && let Err(error) = supervisor.publish()
+        {
+            break Err(error);
+        }
         tokio::select! {
             Some(event) = events.recv() => {
                 let mut result = supervisor.handle(event).await;
@@ -126,16 +152,21 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                 let _ = supervisor.reload_told().await;
             }
             _ = housekeeping.tick() => {
+                supervisor.captures.expire(&mut supervisor.plane);
                 supervisor.plane.collect();
-                if !supervisor.plane.is_alive() {
-                    break Err(Error::WorkerDied);
-                }
                 supervisor.track();
                 supervisor.observe_traffic();
+                supervisor.roll_back_if_due().await;
+                supervisor.observe_queues();
                 if let Err(error) = supervisor.watch_clients_and_starts() {
                     break Err(error);
                 }
                 supervisor.tell_systemd();
+            }
+            _ = look.tick() => {
+                if let Err(error) = supervisor.look_after_workers() {
+                    break Err(error);
+                }
             }
             _ = talk.tick(), if supervisor.sync.is_some() => supervisor.tick_sync(),
             _ = terminate.recv() => break Ok("SIGTERM"),
@@ -171,6 +202,7 @@ struct Supervisor {
     notifier: Notifier,
     /// News that nobody has been told yet: a reload that fails has none.
     untold: Vec<News>,
+    captures: Captures,
     passive: PassiveHealth,
     quorums: Quorums,
     slow_start: SlowStart,
@@ -179,14 +211,20 @@ struct Supervisor {
     trackers: Trackers<Event>,
     /// What the thread was last told of that.
     tracked: Option<track::Results>,
-    pulse: Pulse,
+    silence: Silence,
+    watch: Watch,
     sync: Option<FlowSyncer>,
     readiness: Readiness,
+    queues: Queues,
     guard: Option<Guard>,
     web: Web,
     reloads: Reloads,
     page: Option<metrics::Page>,
     systemd: Systemd,
+    /// What was applied, while it awaits its confirmation and after.
+    applied: Applied,
+    /// Room for one plan.
+    planning: Arc<Semaphore>,
     is_ready: bool,
 }
 
@@ -215,6 +253,8 @@ impl Supervisor {
         let vip_checks = VipChecks::new(sender.clone());
         let trackers = Trackers::new(sender.clone());
         let vrrp = VrrpThread::start(sender)?;
+        let kept = rights::settle(programs::first(&loaded.model).is_some()).map_err(Error::GiveUp)?;
+        tracing::info!("{kept}");
         let notifier = Notifier::start(&loaded.model);
         let mut supervisor = Supervisor {
             options,
@@ -231,6 +271,7 @@ impl Supervisor {
             said: Standings::new(),
             notifier,
             untold: Vec::new(),
+            captures: Captures::default(),
             passive: PassiveHealth::default(),
             quorums: Quorums::default(),
             slow_start: SlowStart::default(),
@@ -238,14 +279,18 @@ impl Supervisor {
             vrrp,
             trackers,
             tracked: None,
-            pulse: Pulse::default(),
+            silence: Silence::default(),
+            watch: Watch::default(),
             sync: None,
             readiness: Readiness::new(Instant::now().into()),
+            queues: Queues::new(),
             guard: None,
             web,
             reloads: Reloads::new(),
             page: None,
             systemd: Systemd::from_environment(),
+            applied: Applied::default(),
+            planning: Arc::new(Semaphore::new(1)),
             is_ready: false,
         };
         if let Err(error) = supervisor.adopt().await {
@@ -338,7 +383,6 @@ impl Supervisor {
     }
 
     fn say_ready(&mut self) {
-        self.is_ready = true;
         let standing = self.standing();
         tracing::info!("ready: {standing}");
         self.systemd.status(standing);
@@ -352,13 +396,14 @@ impl Supervisor {
         format!("{services}, {up} of {} up", config::counted(self.said.len(), "real server"))
     }
 
-    /// A worker that stands still is told by silence.
+    /// A worker that hangs is told by silence.
     fn tell_systemd(&mut self) {
-        match self.stalled() {
-            None => self.systemd.alive(),
-            Some(worker) => return self.systemd.status(format!("worker {worker} stands still")),
+        if !self.watch.is_broken() {
+            self.systemd.alive();
         }
-        if self.is_ready {
+        if let Some(fault) = self.watch.fault(Instant::now().into()) {
+            self.systemd.status(fault);
+        } else if self.is_ready {
             let standing = self.standing();
             self.systemd.status(standing);
         }
@@ -381,13 +426,26 @@ impl Supervisor {
             let question = question.clone();
             return self.explain(&question, call);
         }
+        if let Request::Capture(ask) = call.request() {
+            let ask = ask.clone();
+            return self.capture(&ask, call);
+        }
         let answer = match call.request() {
+            Request::Plan { configuration } => {
+                let configuration = configuration.clone();
+                return self.plan(configuration, call).await;
+            }
+            Request::Apply { configuration, confirm_seconds } => {
+                Answer::from(self.apply(configuration.clone(), *confirm_seconds).await)
+            }
+            Request::Confirm => Answer::from(self.confirm()),
+            Request::Rollback => Answer::from(self.roll_back_at_once().await),
             Request::Show { what, limit } => Answer::data(self.show(*what, *limit)),
             Request::Announce { router } => match self.announce(router.as_deref()) {
                 Ok(text) => Answer::text(text),
                 Err(why) => Answer::error(why),
             },
-            Request::Explain(_) => unreachable!("answered above"),
+            Request::Explain(_) | Request::Capture(_) => unreachable!("answered above"),
             Request::Zero { service } => self.zero_traffic(service.as_deref()),
             Request::Edit { edits } => match self.edit(edits).await {
                 Ok(text) => Answer::text(text),

@@ -11,17 +11,28 @@ use crate::error::Error;
 use crate::health::vip::VipView;
 use crate::health::{Facts as ClientFacts, HealthView, RealKey};
 use crate::link::Link;
-use crate::model::{RealServer, ServiceKey, VirtualService};
+use crate::model::{Model, RealServer, ServiceKey, VirtualService};
 use crate::neighbor::NeighborView;
 use crate::news::{self, Standings};
-use crate::quorum;
+use crate::quorum::{self, Quorums};
+use crate::slow_start::SlowStart;
 
 /// What the watches know at one moment.
 pub(super) struct Views {
-    links: Arc<BTreeMap<u32, Link>>,
-    health: HealthView,
-    vips: VipView,
-    neighbors: Arc<NeighborView>,
+    pub(super) links: Arc<BTreeMap<u32, Link>>,
+    pub(super) health: HealthView,
+    pub(super) vips: VipView,
+    pub(super) neighbors: Arc<NeighborView>,
+}
+
+/// What follows from what is known at one moment.
+pub(super) struct Outlook {
+    /// How each real server stands.
+    pub(super) standings: Standings,
+    pub(super) slow_start: SlowStart,
+    pub(super) quorums: Quorums,
+    /// Which quorums are gained and lost.
+    pub(super) changes: Vec<quorum::Change>,
 }
 
 impl Supervisor {
@@ -46,6 +57,8 @@ impl Supervisor {
             passive: &self.passive,
             quorums: &self.quorums,
             slow_start: &self.slow_start,
+            is_ready: self.is_ready,
+            is_seeking: self.readiness.was_seeking,
         }
     }
 
@@ -64,27 +77,11 @@ impl Supervisor {
 
     /// Compiles what is known now and makes it current; says which real servers came and went.
     pub(super) fn make_current(&mut self) -> Result<(), Error> {
+        self.readiness.was_seeking = self.readiness.is_seeking(Instant::now().into_std());
         self.follow_ways();
         let views = self.views();
-        let inputs = self.inputs(&views);
-        let standings: Standings = self
-            .reals()
-            .map(|(service, real)| ((service.key, real.address), inputs.standing(service, real)))
-            .collect();
-        let up = |standings: &Standings, key: &RealKey| standings.get(key).is_some_and(Standing::is_up);
-        let mut slow_start = self.slow_start.clone();
-        // Before the start is over all are equally cold.
-        let was_up = |key: &RealKey| !self.is_ready || up(&self.said, key);
-        let now = Instant::now().into_std();
-        slow_start.follow(now, &self.loaded.model, was_up, |key| up(&standings, key));
-        slow_start.advance(now);
-        self.slow_start = slow_start;
-        let mut quorums = self.quorums.clone();
-        let standing = |service: &VirtualService, real: &RealServer| &standings[&(service.key, real.address)];
-        let changes = quorums.follow(&self.loaded.model, |service| {
-            self.inputs(&views).alive(service, |real| standing(service, real).clone())
-        });
-        self.quorums = quorums;
+        let Outlook { standings, slow_start, quorums, changes } = self.outlook(self.inputs(&views));
+        (self.slow_start, self.quorums) = (slow_start, quorums);
         let state = compile(self.inputs(&views), self.plane.state(), self.plane.workers().len())?;
         self.plane.publish(state).map_err(Error::Steer)?;
         for (service, real) in self.reals() {
@@ -102,6 +99,25 @@ impl Supervisor {
         self.untold.extend(news::of_quorums(model, &changes, self.is_ready));
         self.said = standings;
         Ok(())
+    }
+
+    /// What follows from what is known; nothing changes by it.
+    pub(super) fn outlook(&self, inputs: Inputs<'_>) -> Outlook {
+        let standings: Standings = reals(inputs.model)
+            .map(|(service, real)| ((service.key, real.address), inputs.standing(service, real)))
+            .collect();
+        let up = |standings: &Standings, key: &RealKey| standings.get(key).is_some_and(Standing::is_up);
+        let mut slow_start = self.slow_start.clone();
+        // Before the start is over all are equally cold.
+        let was_up = |key: &RealKey| !self.is_ready || self.was_up(key);
+        let now = Instant::now().into_std();
+        slow_start.follow(now, inputs.model, was_up, |key| up(&standings, key));
+        slow_start.advance(now);
+        let mut quorums = self.quorums.clone();
+        let standing = |service: &VirtualService, real: &RealServer| &standings[&(service.key, real.address)];
+        let changes = quorums
+            .follow(inputs.model, |service| inputs.alive(service, |real| standing(service, real).clone()));
+        Outlook { standings, slow_start, quorums, changes }
     }
 
     pub(super) fn say_quorum(&self, change: &quorum::Change) {
@@ -124,14 +140,12 @@ impl Supervisor {
     /// Checks through VIPs take the ways that forwarded frames take now.
     pub(super) fn follow_ways(&mut self) {
         let views = self.views();
-        let was_up = |key: &RealKey| self.said.get(key).is_some_and(Standing::is_up);
-        let wanted: Vec<_> = compile::vip_checks(self.inputs(&views), was_up).collect();
+        let wanted: Vec<_> = compile::vip_checks(self.inputs(&views), |key| self.was_up(key)).collect();
         self.vip_checks.follow(wanted);
     }
 
     pub(super) fn reals(&self) -> impl Iterator<Item = (&VirtualService, &RealServer)> {
-        let services = self.loaded.model.services.iter();
-        services.flat_map(|service| service.reals.iter().map(move |real| (service, real)))
+        reals(&self.loaded.model)
     }
 
     /// What clients see of the real servers, and whose start is a step further: published if that changes anything.
@@ -153,6 +167,11 @@ impl Supervisor {
         }
         if changed { self.publish() } else { Ok(()) }
     }
+}
+
+fn reals(model: &Model) -> impl Iterator<Item = (&VirtualService, &RealServer)> {
+    let services = model.services.iter();
+    services.flat_map(|service| service.reals.iter().map(move |real| (service, real)))
 }
 
 fn say(service: ServiceKey, real: &RealServer, before: Option<&Standing>, now: &Standing) {

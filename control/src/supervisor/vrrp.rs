@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use shunt_dataplane::packet::MacAddress;
 
 use super::Supervisor;
+use crate::address::Ownership;
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::model::Vrrp;
@@ -15,14 +16,9 @@ use crate::news;
 use crate::vrrp::thread::{Event, Facts};
 use crate::vrrp::track::Dataplane;
 
-/// A worker that takes no turn for this long stands still: asleep it takes many a second.
-const STALLED: Duration = Duration::from_secs(1);
-
-/// Whether the dataplane works: what changes while it does, and since when it has not.
+/// Since when interfaces have received nothing.
 #[derive(Debug, Default)]
-pub(super) struct Pulse {
-    /// Turns of each worker, and when they were last more.
-    turns: Vec<(u64, Instant)>,
+pub(super) struct Silence {
     /// Frames seen by each interface, and when they were last more.
     frames: BTreeMap<String, (u64, Instant)>,
 }
@@ -31,17 +27,19 @@ impl Supervisor {
     /// The thread goes on with what the model says.
     pub(super) fn set_vrrp(&mut self) {
         self.set_guard();
-        // Before it can hear anybody.
-        self.follow_readiness();
+        // Before it can hear anybody. What there is for workers the loop sees too.
+        let _ = self.follow_readiness();
         let model = &self.loaded.model;
         self.trackers.set(&model.vrrp, &model.scripts);
         self.vrrp.configure(Arc::new(model.vrrp.clone()), Facts::default());
         self.track();
     }
 
-    /// Somebody takes the addresses away if this is killed.
+    /// Somebody takes the addresses away if this is killed: those of virtual routers, and VIPs that were not there before.
     fn set_guard(&mut self) {
-        let addresses = self.loaded.model.vrrp.addresses();
+        let mut addresses = self.loaded.model.vrrp.addresses();
+        let held = self.vips.held().into_iter().filter(|(_, ownership)| *ownership != Ownership::Found);
+        addresses.extend(held.map(|(vip, _)| vip.address));
         if addresses.is_empty() && self.guard.is_none() {
             return;
         }
@@ -53,7 +51,7 @@ impl Supervisor {
         if let Err(error) = guarded {
             tracing::warn!(
                 "nobody takes the virtual addresses away if this director is killed, and then its kernel resets \
-                 connections until another one takes over: {error}"
+                 connections until another one takes over, or it runs again: {error}"
             );
         }
     }
@@ -71,17 +69,9 @@ impl Supervisor {
         }
     }
 
-    /// The first worker that stands still.
-    pub(super) fn stalled(&mut self) -> Option<usize> {
-        let turns = self.plane.workers().iter().map(|worker| worker.stats.turns.value());
-        self.pulse.stalled(Instant::now(), turns)
-    }
-
     fn dataplane(&mut self) -> Dataplane {
         let now = Instant::now();
-        let stalled = self.stalled().map(|worker| {
-            format!("worker {worker} of the dataplane has taken no turn for {} s", STALLED.as_secs())
-        });
+        let stalled = self.watch.fault(now);
         let watched = |routers: &Vrrp| {
             let routers = routers.routers.iter().map(|router| &router.track);
             let mut all = routers.chain(self.loaded.model.vrrp.groups.iter().map(|group| &group.track));
@@ -94,9 +84,9 @@ impl Supervisor {
                 let counts = self.plane.steer_counts();
                 let seen = names.zip(counts).filter_map(|(name, counts)| {
                     let counts = counts.ok()?;
-                    Some((name, counts.passed + counts.redirected + counts.no_socket))
+                    Some((name, counts.passed + counts.redirected + counts.no_socket + counts.worker_stalled))
                 });
-                self.pulse.silent(now, seen)
+                self.silence.look(now, seen)
             }
             false => BTreeMap::new(),
         };
@@ -151,26 +141,9 @@ impl Supervisor {
     }
 }
 
-impl Pulse {
-    /// The first worker that stands still.
-    fn stalled(&mut self, now: Instant, turns: impl Iterator<Item = u64>) -> Option<usize> {
-        let mut stalled = None;
-        for (worker, turns) in turns.enumerate() {
-            if self.turns.len() <= worker {
-                self.turns.push((turns, now));
-            }
-            let (before, since) = &mut self.turns[worker];
-            if *before != turns {
-                (*before, *since) = (turns, now);
-            } else if now.duration_since(*since) >= STALLED {
-                stalled = stalled.or(Some(worker));
-            }
-        }
-        stalled
-    }
-
+impl Silence {
     /// For how long each interface has been silent, in whole seconds: a change is worth telling then only.
-    fn silent(
+    fn look(
         &mut self,
         now: Instant,
         frames: impl Iterator<Item = (String, u64)>,
@@ -191,23 +164,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_that_takes_no_turn_for_a_second_stands_still_until_it_takes_one() {
-        let (mut pulse, start) = (Pulse::default(), Instant::now());
-        let mut at =
-            |ms, turns: [u64; 2]| pulse.stalled(start + Duration::from_millis(ms), turns.into_iter());
-        assert_eq!(at(0, [5, 7]), None);
-        assert_eq!(at(900, [6, 7]), None);
-        assert_eq!(at(1000, [7, 7]), Some(1));
-        assert_eq!(at(2500, [7, 7]), Some(0));
-        assert_eq!(at(2600, [8, 8]), None);
-    }
-
-    #[test]
     fn an_interface_is_silent_since_its_last_frame() {
-        let (mut pulse, start) = (Pulse::default(), Instant::now());
+        let (mut silence, start) = (Silence::default(), Instant::now());
         let mut at = |ms, frames| {
             let seen = [("eth0".to_owned(), frames)].into_iter();
-            pulse.silent(start + Duration::from_millis(ms), seen)["eth0"].as_secs()
+            silence.look(start + Duration::from_millis(ms), seen)["eth0"].as_secs()
         };
         assert_eq!([at(0, 1), at(2500, 1), at(2600, 2), at(3700, 2)], [0, 2, 0, 1]);
     }

@@ -45,7 +45,7 @@ pub struct Work {
     pub bits: Option<f64>,
     /// Frames refused a second.
     pub drops: Option<f64>,
-    /// Of its turns, how many had a frame: 0 to 1.
+    /// Of its time, how much it dealt with frames, looking for them aside: 0 to 1.
     pub busy: Option<f64>,
     /// Sleeps a second.
     pub sleeps: Option<f64>,
@@ -104,13 +104,13 @@ impl Board {
         let Some(old) = before.workers.iter().find(|old| old.worker == worker.worker) else {
             return Work::default();
         };
-        let turns = rate(old.turns, worker.turns, seconds);
-        let bursts = rate(old.bursts, worker.bursts, seconds);
+        let busy = (worker.busy_seconds >= old.busy_seconds)
+            .then(|| ((worker.busy_seconds - old.busy_seconds) / seconds).min(1.0));
         Work {
             frames: rate(old.frames, worker.frames, seconds),
             bits: rate(old.bytes, worker.bytes, seconds).map(|bytes| bytes * 8.0),
             drops: rate(old.drops, worker.drops, seconds),
-            busy: turns.zip(bursts).map(|(turns, bursts)| if turns > 0.0 { bursts / turns } else { 0.0 }),
+            busy,
             sleeps: rate(old.sleeps, worker.sleeps, seconds),
         }
     }

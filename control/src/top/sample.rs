@@ -64,10 +64,8 @@ pub struct Worker {
     pub bytes: u64,
     /// Frames refused so far.
     pub drops: u64,
-    /// Turns of its loop so far.
-    pub turns: u64,
-    /// Of those, the ones that had a frame.
-    pub bursts: u64,
+    /// Time in which it dealt with frames so far.
+    pub busy_seconds: f64,
     /// Times it slept.
     pub sleeps: u64,
     /// Flows it remembers.
@@ -153,8 +151,7 @@ fn worker(row: &Value) -> Worker {
         frames: number(&row["rx_frames"]),
         bytes: number(&row["rx_bytes"]),
         drops: number(&row["drops"]),
-        turns: number(&row["turns"]),
-        bursts: number(&row["bursts"]),
+        busy_seconds: row["busy_seconds"].as_f64().unwrap_or_default(),
         sleeps: number(&row["sleeps"]),
         flows: number(&row["flows"]["remembered"]),
         capacity: number(&row["flows"]["capacity"]),

@@ -32,6 +32,7 @@ use crate::address::{Address, addresses};
 use crate::link::{self, Link, LinkWatch};
 use crate::model::Vrrp;
 use crate::netlink::{Error, Netlink};
+use crate::rights;
 use batch::Placed;
 use table::{Change, Table};
 
@@ -106,9 +107,11 @@ impl Holder {
         let (reports, outbox) = unbounded_channel();
         let (begun, begin) = std::sync::mpsc::channel();
         let run = move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            let runtime = rights::keep(rights::HOLDER)
+                .and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build());
+            let runtime = match runtime {
                 Ok(runtime) => runtime,
-                Err(source) => return drop(begun.send(Err(failed("make a runtime", source)))),
+                Err(source) => return drop(begun.send(Err(failed("set up a thread", source)))),
             };
             runtime.block_on(async {
                 match Work::begin(reports).await {

@@ -24,7 +24,10 @@ use super::view::View;
 use super::{Cause, State};
 use crate::model::Vrrp;
 use crate::netlink::Error;
+use crate::rights;
 
+/// The thread's name.
+pub const NAME: &str = "shunt-vrrp";
 /// Longest that a stop takes: a node that goes must not be held up by a kernel that does not answer.
 const STOP: Duration = Duration::from_secs(2);
 
@@ -136,9 +139,10 @@ impl VrrpThread {
             let work = AssertUnwindSafe(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(async {
+                    first_in_line();
+                    rights::keep(rights::VRRP)?;
                     let driver = Driver::new(holder, shown, tell)?;
                     let _ = begun.send(Ok(()));
-                    first_in_line();
                     driver.run(inbox, reports).await
                 })
             });
@@ -154,7 +158,7 @@ impl VrrpThread {
             }
             let _ = end.send(());
         };
-        let thread = std::thread::Builder::new().name("shunt-vrrp".into()).spawn(run).map_err(failed)?;
+        let thread = std::thread::Builder::new().name(NAME.into()).spawn(run).map_err(failed)?;
         match begin.recv() {
             Ok(begun) => begun?,
             Err(_) => return Err(failed(std::io::Error::other("it ended"))),

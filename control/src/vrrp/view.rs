@@ -146,3 +146,32 @@ pub struct GroupView {
     /// Names of its routers.
     pub members: Vec<String>,
 }
+
+#[cfg(test)]
+impl RouterView {
+    /// A router of which nothing is known.
+    pub(crate) fn sample(name: &str) -> RouterView {
+        RouterView {
+            name: name.to_owned(),
+            interface: "eth0".to_owned(),
+            vrid: 1,
+            version: 3,
+            state: "INIT",
+            since_seconds: 0.0,
+            priority: 100,
+            configured_priority: 100,
+            fault: None,
+            active: None,
+            interval_seconds: 1.0,
+            addresses: Vec::new(),
+            holds: false,
+            unsent: None,
+            counters: Counters::default(),
+            rejected: BTreeMap::new(),
+            last_rejected: None,
+            rival: None,
+            last_change: None,
+            worst_lateness_us: 0,
+        }
+    }
+}

@@ -25,14 +25,19 @@ impl Director {
         now: Tick,
     ) -> Result<Choice<'s>, Refusal> {
         let service = state.service(lookup.key.service).ok_or(DropReason::NoService)?;
-        self.count_service(service, candidate);
+        self.count_service(service, candidate.bytes);
         let packet = &candidate.packet;
         let choice = match self.memory.flows.find(lookup.slot, &lookup.key) {
             Some((position, flow)) if flow.is_expired(now) || reopens(&flow, packet) => {
                 self.begin(state, service, packet, lookup, Some((position, flow)), now)?
             }
             Some((position, flow)) => {
-                match self.corrected(state, service, packet, lookup, position, flow, now) {
+                // Most directors are told nothing of others' flows.
+                let corrected = match state.synced() {
+                    Some(_) => self.corrected(state, service, packet, lookup, position, flow, now),
+                    None => None,
+                };
+                match corrected {
                     Some(choice) => choice,
                     None => match holder(service, flow.real, flow.epoch) {
                         Some(real) => {
@@ -45,17 +50,14 @@ impl Director {
             }
             None => self.begin(state, service, packet, lookup, None, now)?,
         };
-        self.count_real(choice.real, candidate);
+        self.count_real(choice.real, candidate.bytes);
         Ok(choice)
     }
 
     /// A remembered flow that another director has seen more of: it was active while this one was cut off, and the client
     /// may have ended that connection there, and begun another one from the same port.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "inlined: what the look-up found out, not to be found out again"
-    )]
-    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "what the look-up found out, not to be found out again")]
+    #[cold]
     fn corrected<'s>(
         &mut self,
         state: &ForwardingState,
@@ -130,7 +132,8 @@ impl Director {
         if flow.state.is_on_probation() {
             self.count_handshake(real, packet, flow.state, next_state);
         }
-        if next == flow {
+        // Nothing to store, but once a tick.
+        if (next_state, expires) == (flow.state, flow.expires) {
             return;
         }
         if next_state.is_active() != flow.state.is_active() {
@@ -369,27 +372,28 @@ impl Director {
     }
 
     #[inline(always)]
-    pub(super) fn count_service(&self, service: &Service, candidate: &Candidate) {
+    pub(super) fn count_service(&self, service: &Service, bytes: u64) {
         let counters = &service.counters()[self.worker];
         counters.frames.add(1);
-        counters.bytes.add(candidate.bytes);
+        counters.bytes.add(bytes);
     }
 
     #[inline(always)]
-    pub(super) fn count_real(&self, real: &Real, candidate: &Candidate) {
+    pub(super) fn count_real(&self, real: &Real, bytes: u64) {
         let counters = &real.counters()[self.worker];
         counters.frames.add(1);
-        counters.bytes.add(candidate.bytes);
+        counters.bytes.add(bytes);
     }
 }
 
 /// Who serves the old flows of a tenant of a slot: that tenant while it is up or draining, or whatever its state if
-/// the service or itself keeps flows and the way to it is known.
+/// it keeps flows itself, or the service does and the way to it is known.
 #[inline(always)]
 pub(super) fn holder(service: &Service, slot: RealSlot, epoch: u8) -> Option<&Real> {
     service.holder(slot, epoch).or_else(|| {
         let is_kept = |real: &&Real| {
-            real.path().is_some() && (real.keeps_flows() || service.options().on_failure == OnFailure::Keep)
+            let is_reachable = real.path().is_some();
+            real.keeps_flows() || (is_reachable && service.options().on_failure == OnFailure::Keep)
         };
         service.tenant(slot, epoch).filter(is_kept)
     })
@@ -398,8 +402,12 @@ pub(super) fn holder(service: &Service, slot: RealSlot, epoch: u8) -> Option<&Re
 /// Whether the client of a flow without a real server is to be told so by a RST. A handshake that is not complete yet is
 /// no connection: it may go on elsewhere, whatever the service says.
 fn is_reset(service: &Service, packet: &Packet) -> bool {
-    let is_connection = packet.protocol == Protocol::Tcp && !packet.flags.has(TcpFlags::SYN);
-    is_connection && service.options().on_failure == OnFailure::Reset
+    resets(service, packet.protocol, packet.flags.has(TcpFlags::SYN))
+}
+
+/// The same, of any packet of this kind.
+pub(super) fn resets(service: &Service, protocol: Protocol, is_syn: bool) -> bool {
+    protocol == Protocol::Tcp && !is_syn && service.options().on_failure == OnFailure::Reset
 }
 
 /// What the scheduler of a service is asked about a packet with this flow hash.
@@ -422,6 +430,17 @@ pub(super) fn question(
     Question { hash, src, src_port, dst, now }
 }
 
+/// The same about the flow with this key, but for its service's id.
+pub(super) fn question_of(state: &ForwardingState, service: &Service, key: &FlowKey, now: Tick) -> Question {
+    let (src, src_port, dst) = (key.client, key.client_port, service.key().address);
+    let protocol = service.key().protocol as u8;
+    let hash = match service.options().persistence {
+        None => state.hash_key().flow(src, dst, src_port, key.dst_port, protocol),
+        Some(persistence) => state.hash_key().flow(src.masked(persistence.mask), dst, 0, 0, protocol),
+    };
+    Question { hash, src, src_port, dst, now }
+}
+
 /// Whether a flow's real server is what the scheduler would say anyway: to forget it changes nothing. Never of a
 /// template: the promise that it keeps outlives a change of the set.
 pub fn is_dispensable(state: &ForwardingState, key: &FlowKey, flow: &Flow, now: Tick) -> bool {
@@ -429,18 +448,13 @@ pub fn is_dispensable(state: &ForwardingState, key: &FlowKey, flow: &Flow, now: 
     if flow.state.is_template() {
         return false;
     }
-    let (src, src_port, dst) = (key.client, key.client_port, service.key().address);
     let protocol = service.key().protocol;
-    let hash = match service.options().persistence {
-        None => state.hash_key().flow(src, dst, src_port, key.dst_port, protocol as u8),
-        Some(persistence) => state.hash_key().flow(src.masked(persistence.mask), dst, 0, 0, protocol as u8),
-    };
     // A strict service takes nothing from the middle of an unknown connection; a real server with a threshold takes no
     // unknown flow while it is above it.
     if service.options().strict && protocol == Protocol::Tcp {
         return false;
     }
-    let said = service.scheduler().recall(&Question { hash, src, src_port, dst, now });
+    let said = service.scheduler().recall(&question_of(state, service, key, now));
     let holder = service.holder(flow.real, flow.epoch);
     said == Some(flow.real.0) && holder.is_some_and(|real| real.thresholds().upper == 0)
 }
@@ -454,7 +468,7 @@ pub(super) fn forget(worker: usize, state: &ForwardingState, key: &FlowKey, flow
 }
 
 #[inline(always)]
-fn gauge(worker: usize, real: &Real, state: FlowState) -> &Counter {
+pub(super) fn gauge(worker: usize, real: &Real, state: FlowState) -> &Counter {
     let counters = &real.counters()[worker];
     if state.is_template() {
         &counters.templates

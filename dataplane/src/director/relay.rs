@@ -94,9 +94,9 @@ impl Director {
     ) -> Result<Choice<'s>, Refusal> {
         let service =
             state.service(service).filter(|service| service.is_live()).ok_or(DropReason::NoService)?;
-        self.count_service(service, candidate);
+        self.count_service(service, candidate.bytes);
         let real = flow::holder(service, slot, epoch).ok_or(DropReason::NoReal)?;
-        self.count_real(real, candidate);
+        self.count_real(real, candidate.bytes);
         Ok(Choice { service, slot, real })
     }
 

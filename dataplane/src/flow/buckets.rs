@@ -140,6 +140,37 @@ impl<const KEY: usize> Writer<KEY> {
         entry.meta.store(meta, Ordering::Release);
     }
 
+    /// Looks for an entry: where it stands, and its meta word. As `Buckets::find`, for whom nobody writes meanwhile.
+    #[inline(always)]
+    pub fn find(&self, pair: Pair, wanted: &Wanted<KEY>) -> Option<(Place, u64)> {
+        match self.first(pair, &wanted.key) {
+            Some((place, meta)) if meta & wanted.mask == wanted.bits && meta != 0 => Some((place, meta)),
+            Some(_) => self.find_slowly(pair, wanted),
+            None => None,
+        }
+    }
+
+    /// The first entry with this key, and its meta word: that of another service, if this one has no such flow or a later
+    /// one; 0, if it is free and still has its former key. The keys of all eight are compared, without a branch that
+    /// could be foreseen wrongly.
+    #[inline(always)]
+    pub fn first(&self, pair: Pair, key: &[u64; KEY]) -> Option<(Place, u64)> {
+        let (first, second) = (self.0.bucket(pair.first), self.0.bucket(pair.second));
+        let ways = alike(first, key) | alike(second, key) << WAYS;
+        if ways == 0 {
+            return None;
+        }
+        let way = ways.trailing_zeros();
+        let (bucket, number) = if way < WAYS as u32 { (first, pair.first) } else { (second, pair.second) };
+        let way = way % WAYS as u32;
+        Some((Place { bucket: number, way }, bucket[way as usize].meta.load(Ordering::Relaxed)))
+    }
+
+    #[cold]
+    fn find_slowly(&self, pair: Pair, wanted: &Wanted<KEY>) -> Option<(Place, u64)> {
+        self.0.find(pair, wanted)
+    }
+
     /// Changes the meta word of an entry, but for those bits of it that belong to the key.
     #[inline(always)]
     pub fn update(&mut self, place: Place, meta: u64) {
@@ -188,11 +219,12 @@ impl<const KEY: usize> Buckets<KEY> {
     /// Asks the processor to fetch the buckets of `pair`.
     #[inline(always)]
     pub fn prefetch(&self, pair: Pair) {
-        prefetch(self.bucket(pair.first));
-        prefetch(self.bucket(pair.second));
+        // Whatever they point at: a prefetch has no effect but on the cache.
+        prefetch(self.pages.as_ptr().wrapping_add(pair.first as usize));
+        prefetch(self.pages.as_ptr().wrapping_add(pair.second as usize));
     }
 
-    /// Looks for an entry: where it stands, and its meta word. For the writer, or within `undisturbed`.
+    /// Looks for an entry: where it stands, and its meta word. Within `undisturbed`.
     #[inline(always)]
     pub fn find(&self, pair: Pair, wanted: &Wanted<KEY>) -> Option<(Place, u64)> {
         self.find_in(pair.first, wanted).or_else(|| self.find_in(pair.second, wanted))
@@ -306,16 +338,23 @@ impl<const KEY: usize> Entry<KEY> {
     }
 }
 
+/// The entries of a bucket that have this key, a bit each.
 #[inline(always)]
-fn prefetch<const KEY: usize>(bucket: &Bucket<KEY>) {
+fn alike<const KEY: usize>(bucket: &Bucket<KEY>, key: &[u64; KEY]) -> u32 {
+    let is_alike = |entry: &Entry<KEY>| {
+        let differs = entry.key.iter().zip(key).map(|(word, wanted)| word.load(Ordering::Relaxed) ^ wanted);
+        u32::from(differs.fold(0, |all, bits| all | bits) == 0)
+    };
+    bucket.iter().enumerate().fold(0, |ways, (way, entry)| ways | is_alike(entry) << way)
+}
+
+#[inline(always)]
+fn prefetch<const KEY: usize>(bucket: *const Bucket<KEY>) {
     #[cfg(target_arch = "x86_64")]
     for line in (0..size_of::<Bucket<KEY>>()).step_by(64) {
-        // SAFETY: within the bucket; a prefetch has no effect but on the cache.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-                std::ptr::from_ref(bucket).cast::<i8>().add(line),
-            )
-        };
+        let line = bucket.cast::<i8>().wrapping_add(line);
+        // SAFETY: a prefetch of any address has no effect but on the cache.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = bucket;

@@ -145,7 +145,7 @@ pub(super) trait Layout: Copy {
 impl Layout for [u64; 1] {
     #[inline(always)]
     fn of(key: &FlowKey) -> Self {
-        [(key.client.bits() as u64) << 32 | key.ports()]
+        [key.client.words()[1] << 32 | key.ports()]
     }
 
     #[inline(always)]
@@ -163,8 +163,8 @@ impl Layout for [u64; 1] {
 impl Layout for [u64; 3] {
     #[inline(always)]
     fn of(key: &FlowKey) -> Self {
-        let bits = key.client.bits();
-        [(bits >> 64) as u64, bits as u64, key.ports()]
+        let [upper, lower] = key.client.words();
+        [upper, lower, key.ports()]
     }
 
     #[inline(always)]

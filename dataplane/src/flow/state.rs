@@ -108,7 +108,11 @@ impl FlowState {
 
     #[inline(always)]
     const fn next_tcp(self, flags: TcpFlags) -> FlowState {
-        if flags.has(TcpFlags::RST) {
+        // What nearly all segments are comes first.
+        const SPECIAL: u8 = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
+        if flags.0 & SPECIAL == 0 && matches!(self, Established) {
+            Established
+        } else if flags.has(TcpFlags::RST) {
             // A RST that no segment of the handshake followed may be anybody's: IPVS waits for the timeout.
             match self {
                 SynReceived => SynReceived,

@@ -59,6 +59,34 @@ pub struct Slot {
     pair: Pair,
 }
 
+/// The key of a flow of an IPv4 client, and where the flow may stand: a slot and a key in half the bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Spot {
+    word: u64,
+    pair: Pair,
+    service: ServiceId,
+}
+
+impl Spot {
+    /// The key.
+    #[inline(always)]
+    pub fn key(&self) -> FlowKey {
+        [self.word].key(self.service)
+    }
+
+    /// The slot of the key.
+    #[inline(always)]
+    pub const fn slot(&self) -> Slot {
+        Slot { ipv4: true, pair: self.pair }
+    }
+
+    /// Whose flow it is.
+    #[inline(always)]
+    pub const fn service(&self) -> ServiceId {
+        self.service
+    }
+}
+
 /// Where an entry stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
@@ -179,6 +207,17 @@ impl FlowTable {
         FlowReader { ipv4: self.ipv4.reader(), ipv6: self.ipv6.reader(), secret: self.secret }
     }
 
+    /// Counts anew what is held, and tells `each` of each flow.
+    pub fn recount(&mut self, mut each: impl FnMut(&FlowKey, &Flow)) {
+        self.flows = 0;
+        self.held.fill(0);
+        for (key, flow) in self.reader().iter() {
+            self.flows += 1;
+            self.held[usize::from(key.service.0)] += 1;
+            each(&key, &flow);
+        }
+    }
+
     /// Flows remembered now.
     pub fn len(&self) -> usize {
         self.flows
@@ -224,6 +263,23 @@ impl FlowTable {
         };
         let (place, meta) = found?;
         Flow::unpack(meta).map(|(_, flow)| (Position { ipv4, place }, flow))
+    }
+
+    /// The key and the slot of a flow of an IPv4 client with this hash; its buckets are prefetched.
+    #[inline(always)]
+    pub fn spot(&self, hash: u64, key: &FlowKey) -> Spot {
+        let words = <[u64; 1]>::of(key);
+        let pair = self.ipv4.pair(words.mix(self.secret, hash, key.service));
+        self.ipv4.prefetch(pair);
+        Spot { word: words[0], pair, service: key.service }
+    }
+
+    /// Looks a flow up, and not further than at the first entry that could be it: what this does not find, `find` may.
+    #[inline(always)]
+    pub fn find_at(&self, spot: &Spot) -> Option<(Position, Flow)> {
+        let (place, meta) = self.ipv4.first(spot.pair, &[spot.word])?;
+        let (service, flow) = Flow::unpack(meta)?;
+        (service == spot.service).then_some((Position { ipv4: true, place }, flow))
     }
 
     /// Writes back a flow that `find` found there.

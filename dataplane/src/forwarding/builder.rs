@@ -9,9 +9,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use hashbrown::HashTable;
 use thiserror::Error;
 
+use crate::forwarding::index::Index;
 use crate::forwarding::{ForwardingState, Options, Path, Real, RealState, Service, ServiceKey, Thresholds};
 use crate::id::ServiceId;
 use crate::packet::Address;
@@ -81,12 +81,20 @@ pub struct Builder<'a> {
     previous: &'a ForwardingState,
     workers: usize,
     interfaces: usize,
+    is_trial: bool,
 }
 
 impl<'a> Builder<'a> {
     /// The state after `previous` will be read by `workers` workers, which transmit on `interfaces` ports.
     pub fn after(previous: &'a ForwardingState, workers: usize, interfaces: usize) -> Self {
-        Builder { previous, workers, interfaces }
+        Builder { previous, workers, interfaces, is_trial: false }
+    }
+
+    /// The state is only looked at, and never published: that real servers have other thresholds in it leaves no trace in
+    /// those that workers read.
+    #[must_use]
+    pub fn on_trial(self) -> Self {
+        Builder { is_trial: true, ..self }
     }
 
     /// Builds the state. Pure: the same specifications after the same state give the same state.
@@ -132,20 +140,15 @@ impl<'a> Builder<'a> {
                 services[id] = service;
             }
         }
-        let hash = |key: &ServiceKey| ServiceKey::hash(key.address, key.ports.first, key.protocol);
-        let mut index = HashTable::with_capacity(specs.len());
-        let mut ranges: hashbrown::HashMap<_, Vec<ServiceId>> = hashbrown::HashMap::new();
+        let (mut single, mut ranges) = (Vec::with_capacity(specs.len()), hashbrown::HashMap::new());
         for (id, service) in services.iter().enumerate().filter(|(_, s)| s.is_live()) {
-            let id = ServiceId(id as u16);
-            match service.key.ports.single() {
-                Some(_) => {
-                    index.insert_unique(hash(&service.key), id, |id: &ServiceId| {
-                        hash(&services[id.0 as usize].key)
-                    });
-                }
-                None => ranges.entry((service.key.address, service.key.protocol)).or_default().push(id),
+            let (id, key) = (ServiceId(id as u16), service.key);
+            match key.ports.single() {
+                Some(port) => single.push((key.address, port, key.protocol, id)),
+                None => ranges.entry((key.address, key.protocol)).or_insert_with(Vec::new).push(id),
             }
         }
+        let index = Index::build(&single);
         for ids in ranges.values_mut() {
             ids.sort_by_key(|id| {
                 let key = services[id.0 as usize].key;
@@ -275,6 +278,10 @@ impl<'a> Builder<'a> {
             removed: None,
             counters,
             overloaded,
+        };
+        let real = match self.is_trial {
+            true => Real { overloaded: Arc::new(real.is_above().into()), ..real },
+            false => real,
         };
         // New thresholds may say something else of the flows it has.
         real.weigh();

@@ -5,12 +5,13 @@
 //! (`builder`), for the flow table remembers flows by them.
 
 pub mod builder;
+mod index;
 pub mod real;
 pub mod service;
 mod shadow;
 pub mod synced;
 
-use hashbrown::{HashMap, HashSet, HashTable};
+use hashbrown::{HashMap, HashSet};
 
 use crate::flow::FlowKey;
 
@@ -19,6 +20,7 @@ pub use real::{Path, Real, RealState, Thresholds};
 pub use service::{NoReal, OnFailure, Options, Persistence, Ports, Service, ServiceKey};
 pub use synced::{GRACE, Synced};
 
+use crate::forwarding::index::Index;
 use crate::hash::HashKey;
 pub use crate::id::{RealSlot, ServiceId};
 use crate::packet::{Address, Packet, Protocol};
@@ -30,8 +32,8 @@ pub struct ForwardingState {
     hash_key: HashKey,
     /// By id; services that are gone stay as tombstones until their id is needed.
     services: Vec<Service>,
-    /// Ids of the live services with one port, by the hash of their keys.
-    index: HashTable<ServiceId>,
+    /// The live services with one port.
+    index: Index,
     /// The others, by VIP, in the order in which they are asked: narrow ranges before wide ones.
     ranges: HashMap<(Address, Protocol), Vec<ServiceId>>,
     /// The VIPs of the live services.
@@ -47,7 +49,7 @@ impl ForwardingState {
             generation: 0,
             hash_key,
             services: Vec::new(),
-            index: HashTable::new(),
+            index: Index::build(&[]),
             ranges: HashMap::new(),
             vips: HashSet::new(),
             synced: None,
@@ -80,31 +82,31 @@ impl ForwardingState {
     /// The live service a packet is for.
     #[inline(always)]
     pub fn lookup(&self, packet: &Packet) -> Option<ServiceId> {
-        let (address, port, protocol) = (packet.dst, packet.dst_port, packet.protocol);
-        let is_for = |id: &ServiceId| {
-            let key = self.services[id.0 as usize].key();
-            key.address == address && key.protocol == protocol && key.ports.contains(port)
-        };
-        let hash = ServiceKey::hash(address, port, protocol);
-        self.index
-            .find(hash, is_for)
-            .or_else(|| self.ranges_of(address, protocol).iter().find(|id| is_for(id)))
-            .copied()
+        self.lookup_at(packet.dst, packet.dst_port, packet.protocol)
+    }
+
+    /// The live service at this address and port.
+    #[inline(always)]
+    pub fn lookup_at(&self, address: Address, port: u16, protocol: Protocol) -> Option<ServiceId> {
+        self.index.find(address, port, protocol).or_else(|| self.lookup_range(address, port, protocol))
+    }
+
+    #[inline(never)]
+    fn lookup_range(&self, address: Address, port: u16, protocol: Protocol) -> Option<ServiceId> {
+        let is_for = |id: &&ServiceId| self.services[id.0 as usize].key().ports.contains(port);
+        self.ranges_of(address, protocol).iter().find(is_for).copied()
     }
 
     /// The live service with this key.
     pub fn find(&self, key: &ServiceKey) -> Option<ServiceId> {
-        let id = match key.ports.single() {
-            Some(port) => {
-                let hash = ServiceKey::hash(key.address, port, key.protocol);
-                self.index.find(hash, |id| self.services[id.0 as usize].key() == key)
-            }
+        match key.ports.single() {
+            Some(port) => self.index.find(key.address, port, key.protocol),
             None => self
                 .ranges_of(key.address, key.protocol)
                 .iter()
-                .find(|id| self.services[id.0 as usize].key() == key),
-        };
-        id.copied()
+                .find(|id| self.services[id.0 as usize].key() == key)
+                .copied(),
+        }
     }
 
     fn ranges_of(&self, address: Address, protocol: Protocol) -> &[ServiceId] {

@@ -127,6 +127,12 @@ impl Real {
         self.thresholds.upper != 0 && self.overloaded.load(Ordering::Relaxed)
     }
 
+    /// What was found when its load was last compared with its thresholds.
+    pub(super) fn is_above(&self) -> bool {
+        // Relaxed: see `is_overloaded`.
+        self.overloaded.load(Ordering::Relaxed)
+    }
+
     /// Compares its load with its thresholds; to be called when its number of flows has changed. As IPVS does
     /// (`ip_vs_bind_dest` and `ip_vs_unbind_dest` in net/netfilter/ipvs/ip_vs_conn.c).
     #[inline(always)]

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::flow::Timeouts;
 use crate::forwarding::real::{Real, RealState};
-use crate::hash::HashKey;
 use crate::id::RealSlot;
 use crate::packet::{Address, Protocol};
 use crate::schedule::{Fleet, Load, Policy, Question, Scheduler};
@@ -48,16 +47,6 @@ impl Ports {
     #[inline(always)]
     pub const fn contains(self, port: u16) -> bool {
         self.first <= port && port <= self.last
-    }
-}
-
-impl ServiceKey {
-    /// Hash for the service index. Unkeyed: the keys are the operator's, not a client's.
-    #[inline(always)]
-    pub(super) fn hash(address: Address, port: u16, protocol: Protocol) -> u64 {
-        let bits = address.bits();
-        let port = (port as u64) << 8 | protocol as u64;
-        HashKey([0, 0]).words((bits >> 64) as u64 ^ port.rotate_left(40), bits as u64)
     }
 }
 

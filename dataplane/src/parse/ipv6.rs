@@ -96,7 +96,8 @@ pub(super) fn addresses(ip: &[u8; HEADER]) -> (Address, Address) {
 /// let an IPv6 packet pose as one of IPv4.
 #[inline(always)]
 pub(super) fn is_martian(src: Address) -> bool {
-    src.bits() <= 1 || src.bits() >> 120 == 0xff || src.v4().is_some()
+    let [high, low] = src.words();
+    (high == 0 && low <= 1) || high >> 56 == 0xff || src.v4().is_some()
 }
 
 /// What the extension headers lead to.

@@ -10,19 +10,24 @@
 //! - `Error`: l4 + 8 + 20 (IPv4) or 40 (IPv6) + 4 <= end, and the destination port is not 0.
 //! - The source address may be a client's. (The TTL may have any value: `ttl`.)
 //!
+//! [`plain`] is the short way for what nearly all frames are.
+//!
 //! Own views instead of pnet_packet's: the same facts and checks cost half the time (`cargo bench`, rows
 //! `stage/parse/*`). etherparse is the second opinion in the differential test.
 //!
-//! RFC 894 (Ethernet), IEEE 802.1Q (VLAN tags); further in `ipv4`, `ipv6`, `fragment`, `icmp`, `transport`.
+//! RFC 894 (Ethernet), IEEE 802.1Q (VLAN tags); further in `plain`, `ipv4`, `ipv6`, `fragment`, `icmp`, `transport`.
 
 mod fragment;
 mod icmp;
 mod ipv4;
 mod ipv6;
+mod plain;
 mod transport;
 
 use crate::packet::{Address, Packet};
 use crate::verdict::DropReason;
+
+pub use plain::{Plain, plain};
 
 /// Length of an untagged Ethernet header.
 pub const ETHERNET: usize = 14;

@@ -252,6 +252,17 @@ impl Scheduler {
         (owner.weight > 0).then_some(owner.slot)
     }
 
+    /// Whether [`Scheduler::pick`] would find a real server, without a trace of having asked.
+    pub fn has_taker(&self, question: &Question, fleet: &impl Fleet) -> bool {
+        match &self.method {
+            // They move a turn, or remember what they said; and they turn nobody away while anybody takes new flows.
+            Method::Rr(_) | Method::Wrr(_) | Method::Lblc(_) | Method::Lblcr(_) | Method::Twos(_) => {
+                self.candidates.iter().any(|candidate| takes_new(candidate, fleet))
+            }
+            _ => self.pick(question, fleet).is_some(),
+        }
+    }
+
     /// Some real server with a weight, the same for a flow whatever the load and the history: for one that cannot be
     /// remembered, under a policy that would send each of its packets elsewhere. Weighted rendezvous hashing (Thaler
     /// and Ravishankar, 1998; the weights as by Schindelhauer and Schomaker, 2005): when a real server goes, the flows

@@ -14,6 +14,7 @@ use aya::programs::{ProgramError, Xdp, XdpMode as AyaMode};
 use thiserror::Error;
 
 use crate::packet::MacAddress;
+use crate::xsk::beat::Beats;
 use crate::xsk::steering::{SteerCounts, Steered, Steering, chain};
 
 /// How the XDP program runs on an interface.
@@ -72,6 +73,10 @@ pub enum OpenError {
     NoQueue { interface: String },
     #[error("a worker thread could not be started: {0}")]
     Thread(std::io::Error),
+    #[error(
+        "a worker's rights cannot be given up: {0}. Boot a kernel with CONFIG_SECCOMP_FILTER=y; in a container, allow seccomp(2)"
+    )]
+    Confine(std::io::Error),
 }
 
 impl OpenError {
@@ -141,6 +146,11 @@ impl Program {
     /// See [`Steering::set_socket`].
     pub fn set_socket(&mut self, queue: u32, socket: RawFd) -> Result<(), String> {
         self.steering.set_socket(queue, socket)
+    }
+
+    /// See [`Steering::beats`].
+    pub fn beats(&self) -> Result<Beats, String> {
+        self.steering.beats()
     }
 
     /// See [`Steering::set_mac`].

@@ -14,10 +14,6 @@ use crate::xsk::options;
 use crate::xsk::program::{OpenError, XdpMode};
 use crate::xsk::umem::{Frame, Umem, with_source};
 
-/// A queue is released some time after the socket before was closed (the kernel frees UMEMs from a work
-/// queue): EBUSY is final only after this.
-const RELEASE: Duration = Duration::from_secs(3);
-
 /// A bound socket and its rings.
 pub struct Socket {
     rx: RxQueue,
@@ -44,7 +40,8 @@ pub struct Socket {
 unsafe impl Send for Socket {}
 
 impl Socket {
-    /// Binds to a queue. `share`: frames it keeps ready to receive into.
+    /// Binds to a queue. `share`: frames it keeps ready to receive into. `patience`: how long it waits for a queue that is
+    /// taken; meanwhile the thread sleeps.
     ///
     /// Errors: the queue is taken by another program (EBUSY), the queue does not exist, AF_XDP is missing, or
     /// rights are.
@@ -54,8 +51,9 @@ impl Socket {
         queue: u32,
         share: u32,
         mode: XdpMode,
+        patience: Duration,
     ) -> Result<Self, OpenError> {
-        let deadline = Instant::now() + RELEASE;
+        let deadline = Instant::now() + patience;
         let (tx, rx, rings) = loop {
             match Self::bind(umem, interface, queue, mode) {
                 Ok(opened) => break opened,
@@ -141,9 +139,7 @@ impl Socket {
         self.filling -= received;
         for desc in &self.scratch[..received] {
             // SAFETY: just consumed from the RX ring of this UMEM.
-            let frame = unsafe { Frame::from_ring(*desc, self.base, self.frame_size) };
-            frame.prefetch();
-            burst.push(frame);
+            burst.push(unsafe { Frame::from_ring(*desc, self.base, self.frame_size) });
         }
     }
 

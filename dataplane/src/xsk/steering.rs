@@ -9,15 +9,16 @@
 //! (kernel/bpf/lpm_trie.c) finds one without going through all.
 
 use std::collections::HashSet;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, RawFd};
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{HashMap, MapData, MapError, PerCpuArray, XskMap};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, Pod, include_bytes_aligned};
 
 use crate::forwarding::{Ports, ServiceKey};
 use crate::packet::MacAddress;
+use crate::xsk::beat::Beats;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
 
@@ -33,6 +34,8 @@ pub struct SteerCounts {
     pub redirected: u64,
     /// Frames of a service dropped because their queue has no worker.
     pub no_socket: u64,
+    /// Frames of a service dropped because the worker of their queue shows no sign of life.
+    pub worker_stalled: u64,
 }
 
 /// The program in the kernel, with its maps. Dropping it detaches it from where it was attached.
@@ -120,7 +123,13 @@ impl Steering {
         let counts: PerCpuArray<&MapData, u64> = map.try_into().map_err(|e| chain(&e))?;
         let row =
             |row| -> Result<u64, String> { Ok(counts.get(&row, 0).map_err(|e| chain(&e))?.iter().sum()) };
-        Ok(SteerCounts { passed: row(0)?, redirected: row(1)?, no_socket: row(2)? })
+        Ok(SteerCounts { passed: row(0)?, redirected: row(1)?, no_socket: row(2)?, worker_stalled: row(3)? })
+    }
+
+    /// Where workers say that they live.
+    pub fn beats(&self) -> Result<Beats, String> {
+        let Some(Map::Array(map)) = self.ebpf.map("beats") else { return Err("no map called beats".into()) };
+        Beats::of(map.fd().as_fd()).map_err(|error| format!("the map beats cannot be mapped: {error}"))
     }
 
     /// What the program says to a frame, at least 14 bytes, that came in on queue 0: an `xdp_action` of
@@ -155,7 +164,7 @@ impl Steering {
 
     fn map<'a, M>(&'a mut self, name: &str) -> Result<M, String>
     where
-        M: TryFrom<&'a mut aya::maps::Map, Error = MapError>,
+        M: TryFrom<&'a mut Map, Error = MapError>,
     {
         let map = self.ebpf.map_mut(name).ok_or_else(|| format!("no map called {name}"))?;
         map.try_into().map_err(|e: MapError| chain(&e))

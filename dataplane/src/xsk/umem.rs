@@ -48,18 +48,6 @@ impl Frame {
         self.desc
     }
 
-    /// Calls for the headers, without waiting for them: whoever received the frame wrote them on another core.
-    #[inline(always)]
-    pub(super) fn prefetch(&self) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: within the UMEM; a prefetch has no effect but on the cache.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-                self.base.as_ptr().add(self.desc.addr()).cast(),
-            );
-        }
-    }
-
     /// Gives up the claim, to hand the frame to a ring as one to transmit.
     #[inline(always)]
     pub(super) fn into_transmission(mut self, umem: &xsk_rs::Umem) -> FrameDesc {

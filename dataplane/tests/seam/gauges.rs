@@ -148,6 +148,32 @@ fn gauges_return_to_zero_after_moves_evictions_adoptions_and_reopened_connection
     come_to_rest(&mut rig);
 }
 
+/// A worker that panicked has perhaps counted a flow that it has not, or not one that it has.
+#[test]
+fn who_takes_the_place_of_a_worker_counts_anew_what_that_one_remembered() {
+    let mut rig = Rig::new(WORKERS, 256);
+    rig.publish(&everybody());
+    for worker in 0..WORKERS {
+        happen(&mut rig, &Event::Frames { worker, first: 100 * worker as u32, count: 40, flags: Some(ACK) });
+        happen(&mut rig, &Event::Frames { worker, first: 100 * worker as u32, count: 40, flags: None });
+    }
+    let state = rig.state().clone();
+    let (_, service) = state.services().next().expect("two of them");
+    let (_, real) = service.reals().next().expect("six of them");
+    real.counters()[0].active.add(1);
+    real.counters()[0].inactive.sub(1);
+    rig.replace(0);
+    rig.check_gauges();
+    let flows = rig.seats[0].stats.flows.value();
+    assert_eq!(flows, 80);
+    // None of them is a new one to it.
+    let new = |rig: &Rig| rig.state().services().map(|(_, s)| s.counters().total(|c| &c.flows)).sum::<u64>();
+    let before = new(&rig);
+    happen(&mut rig, &Event::Frames { worker: 0, first: 0, count: 40, flags: Some(ACK) });
+    assert_eq!((new(&rig), rig.seats[0].stats.flows.value()), (before, flows));
+    come_to_rest(&mut rig);
+}
+
 /// Ids of services are scarce in the end, too: the real servers of a service that takes another's id start
 /// from nothing, those that it only adds later as well.
 #[test]

@@ -15,6 +15,7 @@ use shunt_dataplane::packet::{Address, MacAddress, Protocol};
 use shunt_dataplane::port::memory::{MemoryFrame, MemoryPort};
 use shunt_dataplane::port::{BURST, Pool, PortId};
 use shunt_dataplane::publish::Publisher;
+use shunt_dataplane::recorder::{Armed, FlightReader, Recorder};
 use shunt_dataplane::rewrite::{MacHeader, Vlan};
 use shunt_dataplane::stats::{RealCounters, ServiceCounters, WorkerStats};
 use shunt_dataplane::verdict::DropReason;
@@ -34,11 +35,14 @@ pub struct Seat {
     pub worker: Worker<MemoryPort>,
     pub stats: Arc<WorkerStats>,
     pub flows: FlowReader,
+    pub flight: FlightReader,
 }
 
 /// The dataplane of a test.
 pub struct Rig {
     pub publisher: Publisher<ForwardingState>,
+    /// What its workers capture for.
+    pub tap: Publisher<Armed>,
     pub seats: Vec<Seat>,
     /// Milliseconds since the start.
     pub now: u64,
@@ -53,6 +57,7 @@ impl Rig {
     /// The same, whose workers say no more than `rates`.
     pub fn with_rates(workers: usize, flows: usize, rates: Rates) -> Self {
         let mut publisher = Publisher::new(ForwardingState::empty(HashKey([7, 11])));
+        let mut tap = Publisher::new(Armed::default());
         let seats = Memory::for_workers(workers, Capacity::each(flows), 0x5eed)
             .into_iter()
             .enumerate()
@@ -60,20 +65,25 @@ impl Rig {
                 let stats = Arc::new(WorkerStats::default());
                 let flows = memory.flows.reader();
                 let director = Director::new(n, memory, rates, stats.clone());
-                let ports = (0..PORTS)
-                    .map(|id| AttachedPort {
-                        port: MemoryPort::new(SHARE),
-                        interface: PortId(id),
-                        complete_checksums: id == 1,
-                    })
-                    .collect();
-                // As many again as the ports keep: some frames are always free.
-                let pool = Pool::new(MemoryFrame::many(2 * SHARE * usize::from(PORTS)));
+                let (ports, pool) = equipment();
                 let worker = Worker::new(ports, pool, director, publisher.subscribe(), stats.clone());
-                Seat { worker, stats, flows }
+                let recorder = Recorder::new(n, tap.subscribe(), stats.clone());
+                let flight = recorder.reader();
+                Seat { worker: worker.with_recorder(recorder), stats, flows, flight }
             })
             .collect();
-        Rig { publisher, seats, now: 0 }
+        Rig { publisher, tap, seats, now: 0 }
+    }
+
+    /// Another worker takes the place of this one, with its memory and nothing else.
+    pub fn replace(&mut self, n: usize) {
+        let Seat { worker, stats, flows, flight } = self.seats.remove(n);
+        let (mut director, mut subscriber, recorder) = worker.into_memory();
+        director.recount(subscriber.current());
+        let (ports, pool) = equipment();
+        let worker = Worker::new(ports, pool, director, subscriber, stats.clone())
+            .with_recorder(recorder.expect("each has one"));
+        self.seats.insert(n, Seat { worker, stats, flows, flight });
     }
 
     /// The next state.
@@ -192,6 +202,17 @@ impl Rig {
             }
         }
     }
+}
+
+/// The ports of a worker, and their frames.
+fn equipment() -> (Vec<AttachedPort<MemoryPort>>, Pool<MemoryFrame>) {
+    let port = |id| AttachedPort {
+        port: MemoryPort::new(SHARE),
+        interface: PortId(id),
+        complete_checksums: id == 1,
+    };
+    // As many again as the ports keep: some frames are always free.
+    ((0..PORTS).map(port).collect(), Pool::new(MemoryFrame::many(2 * SHARE * usize::from(PORTS))))
 }
 
 /// One of a worker's ports.
@@ -316,7 +337,11 @@ pub fn counters(stats: &WorkerStats) -> BTreeMap<String, u64> {
         frames_filling: _,
         frames_sending: _,
         frames_total: _,
+        captured,
+        capture_lost,
         kicks_refused: _,
+        busy_millis: _,
+        thread: _,
     } = stats;
     let mut counters: BTreeMap<String, u64> = [
         ("rx_frames", rx_frames),
@@ -337,6 +362,8 @@ pub fn counters(stats: &WorkerStats) -> BTreeMap<String, u64> {
         ("answers_reset", answers_reset),
         ("answers_withheld", answers_withheld),
         ("fragments_held", fragments_held),
+        ("captured", captured),
+        ("capture_lost", capture_lost),
     ]
     .map(|(name, counter)| (name.to_string(), counter.value()))
     .into();

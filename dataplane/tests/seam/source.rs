@@ -4,20 +4,28 @@
 use std::path::{Path, PathBuf};
 
 /// Files of the packet path, and the functions in them that run before or beside it.
-const HOT: [(&str, &[&str]); 44] = [
+const HOT: [(&str, &[&str]); 53] = [
     ("src/worker.rs", &["new"]),
     ("src/director.rs", &["new", "for_workers"]),
     ("src/director/allowance.rs", &["new"]),
     ("src/director/flow.rs", &[]),
+    ("src/director/lane.rs", &[]),
     ("src/director/persistence.rs", &[]),
+    ("src/director/recount.rs", &[]),
     ("src/director/relay.rs", &[]),
     ("src/director/risk.rs", &[]),
+    ("src/recorder/mod.rs", &["new"]),
+    ("src/recorder/facts.rs", &[]),
+    ("src/recorder/flight.rs", &["new", "since"]),
+    ("src/recorder/sieve.rs", &[]),
+    ("src/recorder/tap.rs", &["new", "take", "pop"]),
     ("src/answer.rs", &[]),
     ("src/parse/mod.rs", &[]),
     ("src/parse/fragment.rs", &[]),
     ("src/parse/icmp.rs", &[]),
     ("src/parse/ipv4.rs", &[]),
     ("src/parse/ipv6.rs", &[]),
+    ("src/parse/plain.rs", &[]),
     ("src/parse/transport.rs", &[]),
     ("src/packet.rs", &[]),
     ("src/rewrite.rs", &[]),
@@ -34,6 +42,7 @@ const HOT: [(&str, &[&str]); 44] = [
     ("src/flow/buckets.rs", &["new", "shadow"]),
     ("src/flow/pages.rs", &["new", "layout"]),
     ("src/forwarding/mod.rs", &["empty"]),
+    ("src/forwarding/index.rs", &["build"]),
     ("src/forwarding/service.rs", &[]),
     ("src/forwarding/real.rs", &[]),
     ("src/schedule/mod.rs", &["build", "members", "shadow"]),

@@ -184,10 +184,6 @@ impl Rings {
     fn turn(&mut self, burst: &mut [FrameDesc; BURST]) {
         // SAFETY: all rings are of the one UMEM.
         let received = unsafe { self.rx.consume(&mut burst[..self.tuning.burst]) };
-        for desc in &burst[..received] {
-            // SAFETY: just consumed from the RX ring: nobody else has this frame.
-            prefetch(unsafe { self.umem.data(desc) }.contents());
-        }
         for desc in &mut burst[..received] {
             // SAFETY: just consumed from the RX ring: nobody else has this frame.
             let mut data = unsafe { self.umem.data_mut(desc) };
@@ -230,15 +226,5 @@ impl Rings {
             // Refused for now: the next turn asks again.
             let _ = self.tx.wakeup();
         }
-    }
-}
-
-/// As the dataplane does it: the frames of a burst were written on another core.
-#[inline(always)]
-fn prefetch(bytes: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch has no effect but on the cache.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(bytes.as_ptr().cast());
     }
 }

@@ -20,12 +20,16 @@ pub(super) const KEYS: &[Key] = &[
         .pattern("^[0-9A-Fa-f]{32}$").about("Key of the scheduling hash; the same on every director of a cluster."),
     key("director.idle", Kind::Text, "idle = \"adaptive\"", &["busy_poll"]).words(&["adaptive", "spin"])
         .about("What a worker does when no frame comes."),
+    key("director.worker_failure", Kind::Text, "worker_failure = \"exit\"", &["on_worker_failure", "worker_restart", "watchdog"])
+        .words(&["exit", "restart"]).about("What becomes of the director when a worker dies; one that hangs ends it in any case."),
     key("director.icmp_rate", Kind::Integer, "icmp_rate = 1000", &["icmp_ratelimit"]).range(0, 10_000_000)
         .about("ICMP errors a second that the director itself sends at most; 0: none."),
     key("director.reset_rate", Kind::Integer, "reset_rate = 10000", &["rst_rate"]).range(0, 10_000_000)
         .about("TCP resets a second that the director itself sends at most; 0: none."),
     key("director.metrics", Kind::Text, "metrics = \"127.0.0.1:9877\"", &["prometheus", "metrics_address", "exporter"])
         .about("Address and port at which metrics are served over HTTP, for Prometheus; not served unless given."),
+    key("director.socket_group", Kind::Text, "socket_group = \"shunt\"", &["group", "readers", "socket_mode", "admin_group"])
+        .about("Group whose members may read by the control socket, by name or number; nobody's unless given."),
     key("director.timeouts", Kind::Table, "[director.timeouts]", &["timeout"])
         .about("How long silent flows are remembered, unless a service says otherwise."),
     duration("director.timeouts.syn", "syn = \"60s\"", &["syn_recv", "syn_received", "handshake"])

@@ -11,7 +11,7 @@ use crate::config::defaults;
 use crate::config::error::quote;
 use crate::config::file;
 use crate::config::location::Place;
-use crate::model::{Director, Idle};
+use crate::model::{Director, Idle, WorkerFailure};
 
 /// Longest name of an interface: the kernel's IFNAMSIZ less the NUL.
 pub(in crate::config) const LONGEST_NAME: usize = 15;
@@ -60,12 +60,26 @@ pub(super) fn resolve(report: &mut Report, typed: Option<&Spanned<file::Director
         }
         None => Some(Idle::default()),
     };
+    let worker_failure = match &typed.worker_failure {
+        Some(failure) => {
+            let known = [("exit", WorkerFailure::Exit), ("restart", WorkerFailure::Restart)];
+            value::word(report, failure, "director.worker_failure", "way to go on after a worker", &known)
+        }
+        None => Some(WorkerFailure::default()),
+    };
     let icmp_rate = rate(report, typed.icmp_rate.as_ref(), "director.icmp_rate", defaults::ICMP_RATE);
     let reset_rate = rate(report, typed.reset_rate.as_ref(), "director.reset_rate", defaults::RESET_RATE);
     let metrics = match &typed.metrics {
         Some(typed) => {
             report.locate(Place::Metrics, typed.span());
             value::listening(report, typed, "director.metrics").map(Some)
+        }
+        None => Some(None),
+    };
+    let socket_group = match &typed.socket_group {
+        Some(typed) => {
+            report.locate(Place::SocketGroup, typed.span());
+            value::token(report, typed, "director.socket_group", "name of a group").map(Some)
         }
         None => Some(None),
     };
@@ -80,10 +94,12 @@ pub(super) fn resolve(report: &mut Report, typed: Option<&Spanned<file::Director
         frames_per_queue: frames_per_queue?,
         hash_key: hash_key?,
         idle: idle?,
+        worker_failure: worker_failure?,
         icmp_rate: icmp_rate?,
         reset_rate: reset_rate?,
         timeouts: timeouts?,
         metrics: metrics?,
+        socket_group: socket_group?,
     })
 }
 

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use crate::model::{
     Director, HashFlags, Hooks, Idle, Model, NoReal, OnFailure, Passive, Persistence, Ports, Protocol,
     Quorum, RealServer, Scheduler, ServiceKey, Sorry, Thresholds, Timeouts, VipCheck, VirtualService, Vlan,
+    WorkerFailure,
 };
 
 pub(crate) fn model() -> impl Strategy<Value = Model> {
@@ -55,19 +56,21 @@ fn director() -> impl Strategy<Value = Director> {
     let interfaces =
         prop_oneof![(Just(false), btree_set(name(), 1..4)), (Just(true), btree_set(name(), 0..4)),];
     let idle = prop_oneof![Just(Idle::Adaptive), Just(Idle::Spin)];
+    let idle = (idle, prop_oneof![Just(WorkerFailure::Exit), Just(WorkerFailure::Restart)]);
     let flows = (1..=1usize << 28, 1..=1usize << 28);
     let rates = (0..=10_000_000u32, 0..=10_000_000u32);
     let address =
         any::<std::net::IpAddr>().prop_filter("no host's", |ip| !ip.is_unspecified() && !ip.is_multicast());
     let metrics = proptest::option::of((address, 1..=u16::MAX).prop_map(std::net::SocketAddr::from));
-    let rest = (8..=16u32, any::<[u64; 2]>(), idle, timeouts(), metrics);
+    let group = proptest::option::of("[a-z0-9\"_-]{1,12}");
+    let rest = (8..=16u32, any::<[u64; 2]>(), idle, timeouts(), (metrics, group));
     (interfaces, btree_set(0..8192usize, 0..4), flows, rates, rest).prop_map(
         |(
             (auto_interfaces, interfaces),
             cores,
             flows,
             rates,
-            (frames, hash_key, idle, timeouts, metrics),
+            (frames, hash_key, (idle, worker_failure), timeouts, (metrics, socket_group)),
         )| Director {
             auto_interfaces,
             interfaces: interfaces.into_iter().collect(),
@@ -77,10 +80,12 @@ fn director() -> impl Strategy<Value = Director> {
             frames_per_queue: 1 << frames,
             hash_key,
             idle,
+            worker_failure,
             icmp_rate: rates.0,
             reset_rate: rates.1,
             timeouts,
             metrics,
+            socket_group,
         },
     )
 }

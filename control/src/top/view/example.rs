@@ -14,7 +14,7 @@ pub fn sample(at: Instant, frames: u64) -> Sample {
     };
     let (web, dns) = ("192.0.2.10:80/tcp", "[2001:db8:1:2:3:4:5:6]:53/udp");
     let worker = |n: u64, frames: u64| {
-        json!({ "worker": n, "core": n, "rx_frames": frames, "turns": frames, "bursts": frames / 2,
+        json!({ "worker": n, "core": n, "rx_frames": frames, "busy_seconds": frames as f64 / 400_000.0,
                 "sleeps": 3, "flows": { "remembered": 250, "capacity": 1000 } })
     };
     Sample::of(

@@ -6,7 +6,7 @@ use super::global::Globals;
 use super::vrrp::Instance;
 use crate::config::resolve::MOST_INTERFACES;
 use crate::config::{Place, defaults};
-use crate::model::{Director, Idle};
+use crate::model::{Director, Idle, WorkerFailure};
 
 /// The director's settings: shunt's defaults, but for interfaces and timeouts.
 pub(super) fn director(report: &mut Report, globals: &Globals, instances: &[Instance]) -> Director {
@@ -40,9 +40,11 @@ pub(super) fn director(report: &mut Report, globals: &Globals, instances: &[Inst
         frames_per_queue: defaults::FRAMES_PER_QUEUE,
         hash_key: defaults::HASH_KEY,
         idle: Idle::default(),
+        worker_failure: WorkerFailure::default(),
         icmp_rate: defaults::ICMP_RATE,
         reset_rate: defaults::RESET_RATE,
         timeouts: globals.timeouts,
         metrics: None,
+        socket_group: None,
     }
 }

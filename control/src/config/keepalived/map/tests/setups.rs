@@ -307,10 +307,12 @@ fn model(mut services: Vec<VirtualService>) -> Model {
         frames_per_queue: defaults::FRAMES_PER_QUEUE,
         hash_key: defaults::HASH_KEY,
         idle: Idle::Adaptive,
+        worker_failure: WorkerFailure::Exit,
         icmp_rate: defaults::ICMP_RATE,
         reset_rate: defaults::RESET_RATE,
         timeouts: defaults::TIMEOUTS,
         metrics: None,
+        socket_group: None,
     };
     Model {
         director,
