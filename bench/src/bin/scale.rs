@@ -255,7 +255,10 @@ fn workers(report: &mut Report) {
         let shunt = Shunt::start(&bed, &Load { cores: mine, ..Load::default() });
         let mut stand = Stand::new("shunt", [DIRECTOR_MAC, ROUTER_MAC], Box::new(shunt), bed);
         let rates: Vec<f64> = (0..5)
-            .map(|_| measure::saturated(&mut stand, 1000, Duration::from_millis(500)).delivered)
+            .map(|_| {
+                let window = Duration::from_millis(500);
+                measure::saturated(&mut stand, 1000, window).or_refuse("shunt").delivered
+            })
             .collect();
         let spread = spread(&rates);
         println!("workers={count}: {:.3} Mframes/s", spread.median / 1e6);

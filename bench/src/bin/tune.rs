@@ -47,7 +47,7 @@ fn main() {
     let mut rates = vec![Vec::new(); stands.len()];
     for _ in 0..ROUNDS {
         for (rates, stand) in rates.iter_mut().zip(&mut stands) {
-            rates.push(measure::saturated(stand, FLOWS, WINDOW).delivered);
+            rates.push(measure::saturated(stand, FLOWS, WINDOW).or_refuse(&stand.name).delivered);
         }
     }
     let mut report = Report::of_this_machine();

@@ -18,7 +18,7 @@ const LOADS: [u32; 3] = [10, 50, 90];
 /// Compares shunt with its peers on veth.
 #[derive(Parser)]
 struct Arguments {
-    /// A look, in half a minute.
+    /// A look, in a minute.
     #[arg(long)]
     quick: bool,
     /// Only these subjects.
@@ -99,7 +99,7 @@ fn sit(plan: &Plan, stands: &mut [Stand], figures: &mut [Figures]) {
     for &flows in plan.flows {
         for _ in 0..plan.rounds {
             for (n, stand) in stands.iter_mut().enumerate() {
-                let rate = measure::saturated(stand, flows, plan.window);
+                let rate = measure::saturated(stand, flows, plan.window).or_refuse(&stand.name);
                 figures[n].saturated.entry(flows).or_default().push(rate.delivered);
                 most[n] = most[n].max((2.0 * rate.delivered).min(rate.offered));
             }

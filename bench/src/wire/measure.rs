@@ -9,6 +9,8 @@ use crate::wire::subject::Stand;
 /// What a rate may lose and still count as loss-free: a frame in 10,000, since a virtual machine stands still now and
 /// then, whatever runs in it.
 pub const TOLERANCE: f64 = 1e-4;
+/// Frames a second that any machine can make and forward.
+const SLOW: f64 = 2000.0;
 /// What is sent before anything counts.
 const WARM_UP: Duration = Duration::from_millis(50);
 /// What the last frames take to arrive, or never do.
@@ -21,6 +23,27 @@ pub struct Rate {
     pub offered: f64,
     /// Counted by the sink.
     pub delivered: f64,
+}
+
+impl Rate {
+    /// The same, unless nothing was delivered: then what the subject does is broken, not slow, and no figure of this run
+    /// is worth anything.
+    #[track_caller]
+    pub fn or_refuse(self, name: &str) -> Rate {
+        let Rate { offered, delivered } = self;
+        assert!(delivered > 0.0, "{name} delivered nothing of {offered:.0} frames/s: the run is refused");
+        self
+    }
+}
+
+/// Waits until a subject forwards; panics if it does not within `limit`.
+#[track_caller]
+pub fn prove(stand: &mut Stand, limit: Duration) {
+    let (begin, window) = (Instant::now(), Duration::from_millis(20));
+    while paced(stand, 1, SLOW, window).times.total() == 0 {
+        let (name, seconds) = (&stand.name, limit.as_secs());
+        assert!(begin.elapsed() < limit, "{name} delivers nothing, {seconds} s after it was set up");
+    }
 }
 
 /// What is delivered, in `window`, when the generator sends all it can.

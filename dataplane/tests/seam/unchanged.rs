@@ -79,19 +79,19 @@ fn change(specs: &mut Vec<ServiceSpec>, (n, real, kind, value): Change) {
     let Some(spec) = specs.iter_mut().find(|spec| spec.key == key(n)) else {
         // With the real servers of another, so that there is something to share.
         let reals: Vec<RealSpec> =
-            specs.first().map_or_else(|| (0..3).map(up).collect(), |s| s.reals.clone());
+            specs.first().map_or_else(|| (0..3).map(|n| weighted(n, 3)).collect(), |s| s.reals.clone());
         return specs.push(service(key(n), reals));
     };
     let at = usize::from(real) % spec.reals.len().max(1);
     let is_new = spec.reals.iter().all(|known| known.address != up(real).address);
     match (kind, spec.reals.get_mut(at)) {
         (0, _) => specs.retain(|spec| spec.key != key(n)),
-        (1, _) if is_new => spec.reals.insert(at, up(real)),
+        (1, _) if is_new => spec.reals.insert(at, weighted(real, 2)),
         (2, _) => spec.options.policy = POLICIES[usize::from(value) % POLICIES.len()],
         (3, _) => spec.options.strict = value > 1,
         (4, _) => spec.reals.rotate_left(at),
         (5, Some(_)) => drop(spec.reals.remove(at)),
-        (6, Some(real)) => (real.weight, real.share) = (value, value),
+        (6, Some(real)) => (real.weight, real.share) = (value, real.share.clamp(value.min(1), value)),
         (7, Some(real)) => real.share = value.max(1).min(real.weight),
         (8, Some(real)) => real.healthy = value > 1,
         (9, Some(known)) => known.path = (value > 0).then(|| path(value, 1)),
@@ -148,7 +148,7 @@ fn a_service_that_nothing_happened_to_is_handed_on_and_its_neighbour_is_built() 
 
 #[test]
 fn a_service_that_was_away_is_not_taken_for_one_that_nothing_happened_to() {
-    let specs = [service(key(1), [up(1), up(2)])];
+    let specs = [service(key(1), [up(1), up(2)]), service(key(2), [])];
     let first = build(&empty(), &specs);
     let away = build(&first, &[]);
     assert!(away.find(&key(1)).is_none());
