@@ -19,7 +19,6 @@ test: bench-deps lint
 bench: bench-deps bench-build
 	target/release/memory > bench/results/memory.csv
 	target/release/wire
-	target/release/tune
 	target/release/scale
 	target/release/idle
 	target/release/plot

@@ -39,11 +39,14 @@ fn table(state: &ForwardingState, n: u16) -> &MaglevTable {
     find(state, key(n)).scheduler().maglev().expect("it has real servers")
 }
 
+/// Weight, share, thresholds, state, whether flows are kept, and the way to it.
+type Facts = (u16, u16, Thresholds, RealState, bool, Option<Path>);
+
 /// All that a packet could tell of a service, in the words of the configuration: neither ids nor slots are in it.
 #[derive(Debug, PartialEq)]
 struct Behaviour {
     options: Options,
-    reals: BTreeMap<Address, (u16, u16, Thresholds, RealState, bool, Option<Path>)>,
+    reals: BTreeMap<Address, Facts>,
     /// In the order in which a policy goes through them.
     candidates: Vec<(Address, u16, u16)>,
     table: Option<Vec<Address>>,
