@@ -159,7 +159,7 @@ fn a_script_has_no_right_that_shunt_has_given_up_and_cannot_get_one() {
     for done in ["mounted", "unshared", "chowned"] {
         assert!(!text.lines().any(|line| line == done), "{text}");
     }
-    assert!(text.contains("CapEff:\t000000c0000070e0"), "what the control thread has: {text}");
+    assert!(text.contains("CapEff:\t00000080000070e0"), "what the control thread has: {text}");
     assert!(text.contains("NoNewPrivs:\t1") && text.contains("Seccomp:\t2"), "{text}");
     assert_eq!(threads(director.pid())["shunt"], Rights::kept(CONTROL | PROGRAMS));
     assert!(director.stop().success());

@@ -9,7 +9,9 @@ use crate::clock::Tick;
 use crate::director::flow::{holder, question_of, resets};
 use crate::flow::{Flow, FlowKey, FlowState};
 use crate::forwarding::{ForwardingState, Service};
+use crate::id::RealSlot;
 use crate::packet::Protocol;
+use crate::schedule::Taker;
 
 /// What becomes of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,12 +53,12 @@ pub fn fate(
         return Fate::Reset;
     }
     let question = question_of(after, service, key, now);
-    if !service.scheduler().has_taker(&question, service) {
-        return Fate::Refused;
-    }
     let real = |of: &Service, slot| of.real(slot).map(|real| real.address());
-    let said =
-        service.scheduler().recall(&question).and_then(|slot| real(service, crate::id::RealSlot(slot)));
+    let said = match service.scheduler().foretell(&question, service) {
+        Taker::Nobody => return Fate::Refused,
+        Taker::This(slot) => real(service, RealSlot(slot)),
+        Taker::Somebody => None,
+    };
     let is_same = id != key.service && said.is_some() && said == real(former, flow.real);
     if is_same { Fate::Kept } else { Fate::Moved }
 }

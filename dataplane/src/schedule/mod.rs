@@ -151,6 +151,17 @@ enum Method {
     Twos(Twos),
 }
 
+/// Who would take a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taker {
+    /// No real server takes it.
+    Nobody,
+    /// This slot's, whatever goes before.
+    This(u16),
+    /// Somebody: it depends on the flows before it.
+    Somebody,
+}
+
 impl Scheduler {
     /// A scheduler for `candidates` (slots and addresses distinct), given in the order of the configuration.
     /// `previous`: the scheduler of the same service before; what it remembers (whose turn it is, ...) goes on if
@@ -252,14 +263,20 @@ impl Scheduler {
         (owner.weight > 0).then_some(owner.slot)
     }
 
-    /// Whether [`Scheduler::pick`] would find a real server, without a trace of having asked.
-    pub fn has_taker(&self, question: &Question, fleet: &impl Fleet) -> bool {
+    /// Whom [`Scheduler::pick`] would find, without a trace of having asked.
+    pub fn foretell(&self, question: &Question, fleet: &impl Fleet) -> Taker {
         match &self.method {
             // They move a turn, or remember what they said; and they turn nobody away while anybody takes new flows.
             Method::Rr(_) | Method::Wrr(_) | Method::Lblc(_) | Method::Lblcr(_) | Method::Twos(_) => {
-                self.candidates.iter().any(|candidate| takes_new(candidate, fleet))
+                let is_there = self.candidates.iter().any(|candidate| takes_new(candidate, fleet));
+                if is_there { Taker::Somebody } else { Taker::Nobody }
             }
-            _ => self.pick(question, fleet).is_some(),
+            Method::Maglev(_) | Method::Sh(..) | Method::Dh(_) | Method::Mh(..) => {
+                self.pick(question, fleet).map_or(Taker::Nobody, Taker::This)
+            }
+            Method::Lc | Method::Wlc | Method::Sed | Method::Nq | Method::Fo | Method::Ovf => {
+                self.pick(question, fleet).map_or(Taker::Nobody, |_| Taker::Somebody)
+            }
         }
     }
 
