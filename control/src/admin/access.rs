@@ -55,7 +55,7 @@ pub fn needed(request: &Request) -> Access {
         Request::Capture(_) => Access::Full,
         // A plan says whether a password is the one that is in force, to whoever asks often enough.
         Request::Plan { .. } => Access::Full,
-        Request::Apply { .. } | Request::Confirm { .. } | Request::Rollback => Access::Full,
+        Request::Apply { .. } | Request::Confirm | Request::Rollback => Access::Full,
         Request::Reload | Request::Edit { .. } | Request::Zero { .. } | Request::Announce { .. } => {
             Access::Full
         }
