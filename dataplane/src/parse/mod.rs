@@ -10,7 +10,7 @@
 //! - `Error`: l4 + 8 + 20 (IPv4) or 40 (IPv6) + 4 <= end, and the destination port is not 0.
 //! - The source address may be a client's. (The TTL may have any value: `ttl`.)
 //!
-//! [`mod@plain`] is the short way for what nearly all frames are.
+//! [`plain()`] is the short way for what nearly all frames are.
 //!
 //! Own views instead of pnet_packet's: the same facts and checks cost half the time (`cargo bench`, rows
 //! `stage/parse/*`). etherparse is the second opinion in the differential test.
