@@ -14,9 +14,23 @@ lab="iproute2 procps tcpdump nginx-light curl iptables nftables iperf3 haproxy e
 # For the package and the unit: what builds, judges and reads them.
 packaging="dpkg-dev binutils lintian systemd man-db"
 
+# For the comparison on veth: the peers. Debian has the version of DPDK in the names of its drivers.
+bench="dpdk librte-net-af-xdp* librte-mempool-ring* librte-bus-vdev*"
+
+case "${1:-}" in
+"") wanted="$build $measuring $lab $packaging" ;;
+bench) wanted="$bench" ;;
+*)
+	echo "usage: $0 [bench]" >&2
+	exit 2
+	;;
+esac
+
+# Patterns are for dpkg and apt, not for the shell.
+set -f
 missing=""
-for package in $build $measuring $lab $packaging; do
-	dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
+for package in $wanted; do
+	dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
 

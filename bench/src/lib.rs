@@ -2,5 +2,7 @@
 //! number means.
 
 pub mod memory;
+pub mod report;
 pub mod state;
 pub mod traffic;
+pub mod wire;

@@ -1,8 +1,10 @@
 //! Where a configuration meets the machine: which of its interfaces exist, and which way each real server is
 //! reached. What does not fit is a fault at the line that asked for it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+use hashbrown::{Equivalent, HashMap};
 
 use crate::address::{self, Address};
 use crate::config::{Faults, Loaded, Place, Severity};
@@ -33,8 +35,18 @@ pub struct Way {
 impl Survey {
     /// How a real server is reached, if that is known, and by which interface (as it was at the survey).
     pub fn way(&self, real: &RealServer) -> Option<(Way, &Link)> {
-        let way = *self.ways.get(&(real.address, real.interface.clone()))?;
+        let way = *self.ways.get(&Asked(real.address, real.interface.as_deref()))?;
         Some((way, self.interfaces.get(way.port)?))
+    }
+}
+
+/// A key of [`Survey::ways`], borrowed: of a hundred thousand real servers each is asked for at every change.
+#[derive(Hash)]
+struct Asked<'a>(IpAddr, Option<&'a str>);
+
+impl Equivalent<(IpAddr, Option<String>)> for Asked<'_> {
+    fn equivalent(&self, (address, interface): &(IpAddr, Option<String>)) -> bool {
+        self.0 == *address && self.1 == interface.as_deref()
     }
 }
 

@@ -105,7 +105,6 @@ impl LabBuilder {
     /// Sets the lab up; on return every link is up. Panics if that fails, and leaves nothing behind.
     #[track_caller]
     pub fn build(self) -> Lab {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
         privilege::require_root();
         assert!((1..=90).contains(&self.clients), "1 to 90 clients, not {}", self.clients);
         assert!(self.directors <= 2, "0 to 2 directors, not {}", self.directors);
@@ -113,8 +112,7 @@ impl LabBuilder {
         assert!(self.vips <= 10, "0 to 10 VIPs, not {}", self.vips);
         assert!(self.queues.iter().all(|n| (1..=16).contains(n)), "1 to 16 queues, not {:?}", self.queues);
         sweep::leftovers();
-        // Relaxed: the number only has to be different for every lab.
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let number = sweep::number();
         let plan = topology::plan(&self);
         // Made before the first namespace: if anything below panics, dropping it takes away what is there by then.
         let mut lab = Lab {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod address;
+pub mod bare;
 pub mod bpf;
 pub mod capture;
 pub mod chaos;
@@ -55,6 +56,7 @@ pub mod webserver;
 pub mod wire;
 
 pub use address::Mac;
+pub use bare::Bare;
 pub use capture::Capture;
 pub use client::{Answer, Client};
 pub use config::Service;

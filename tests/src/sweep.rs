@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -22,6 +23,13 @@ const PREFIX: &str = "shunt-";
 const FOLDER_PREFIX: &str = "shunt-lab-";
 /// A file that says that a lab's folder shall stay.
 pub(crate) const KEPT: &str = "kept-on-request";
+
+/// A number that no other lab of this process has.
+pub(crate) fn number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // Relaxed: the number only has to be different for every lab.
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// The name of the namespace `role` of lab `lab` of this process.
 pub(crate) fn name(lab: usize, role: &str) -> String {
@@ -48,6 +56,11 @@ pub fn leftovers() {
             let _ = std::fs::remove_dir_all(&folder);
         }
     }
+}
+
+/// Removes all labs of this process, for one that is about to end with no chance to drop them.
+pub fn own() {
+    remove(&namespaces(|pid| pid == std::process::id()));
 }
 
 /// Ends every process in the named namespaces and deletes them. Never panics: it runs while a test unwinds.

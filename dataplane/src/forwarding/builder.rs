@@ -16,6 +16,7 @@ use crate::forwarding::{ForwardingState, Options, Path, Real, RealState, Service
 use crate::id::ServiceId;
 use crate::packet::Address;
 use crate::port::PortId;
+use crate::schedule::maglev::Tables;
 use crate::schedule::{Candidate, Scheduler};
 use crate::stats::PerWorker;
 
@@ -105,8 +106,13 @@ impl<'a> Builder<'a> {
                 return Err(BuildError::DuplicateService(spec.key));
             }
         }
-        let mut services: Vec<Service> =
-            self.previous.services.iter().map(|old| self.bury(old, generation)).collect();
+        let mut tables = SharedTables { previous: self.previous, known: None };
+        let mut services: Vec<Service> = self
+            .previous
+            .services
+            .iter()
+            .map(|old| if wanted.contains(&old.key) { old.clone() } else { bury(old, generation) })
+            .collect();
         let mut places: HashMap<ServiceKey, usize> =
             services.iter().enumerate().map(|(id, service)| (service.key, id)).collect();
         let mut tombstones = services.len() - wanted.iter().filter(|key| places.contains_key(key)).count();
@@ -122,7 +128,12 @@ impl<'a> Builder<'a> {
                 }
             };
             let old = services.get(id);
-            let service = self.service(old, spec, generation)?;
+            if let Some(old) = old
+                && self.is_unchanged(old, spec)
+            {
+                continue;
+            }
+            let service = self.service(old, spec, generation, &mut tables)?;
             if id == services.len() {
                 services.push(service);
             } else {
@@ -156,16 +167,26 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// The tombstone of a service; a specification that wants it brings it back to life.
-    fn bury(&self, old: &Service, generation: u64) -> Service {
-        Service {
-            key: old.key,
-            removed: old.removed.or(Some(generation)),
-            reals: old.reals.iter().map(|real| bury_real(real, generation)).collect(),
-            options: old.options,
-            scheduler: old.scheduler.clone(),
-            counters: old.counters.clone(),
-        }
+    /// Whether building the service anew would give what is there. It may say no where it would, never yes where it
+    /// would not: of ten thousand services it spares those that nothing has happened to.
+    fn is_unchanged(&self, old: &Service, spec: &ServiceSpec) -> bool {
+        let is_same = |(_, real): (_, &Real), spec: &RealSpec| {
+            real.address == spec.address
+                && real.weight == spec.weight
+                && real.share == spec.share
+                && real.thresholds == spec.thresholds
+                && real.keeps_flows == spec.keeps_flows
+                && real.path == spec.path
+                && real.state == state_of(spec)
+                && spec.path.is_none_or(|path| (path.port.0 as usize) < self.interfaces)
+        };
+        old.is_live()
+            && old.key == spec.key
+            && old.options == spec.options
+            // The order of the configuration is that of the slots, now and before.
+            && old.scheduler.candidates().is_sorted_by_key(|candidate| candidate.slot)
+            && old.reals().count() == spec.reals.len()
+            && old.reals().zip(&spec.reals).all(|(real, spec)| is_same(real, spec))
     }
 
     fn service(
@@ -173,6 +194,7 @@ impl<'a> Builder<'a> {
         old: Option<&Service>,
         spec: &ServiceSpec,
         generation: u64,
+        tables: &mut SharedTables<'_>,
     ) -> Result<Service, BuildError> {
         let same = old.filter(|old| old.key == spec.key);
         let mut reals: Vec<Real> = old
@@ -198,14 +220,22 @@ impl<'a> Builder<'a> {
             Some(old) if is_same(&old.scheduler) => old.scheduler.clone(),
             _ => {
                 let before = same.map(|old| &*old.scheduler);
-                Arc::new(Scheduler::build(policy, self.previous.hash_key, &candidates, before))
+                let key = self.previous.hash_key;
+                Arc::new(Scheduler::build_sharing(policy, key, &candidates, before, tables.get()))
             }
         };
         let counters = match same {
             Some(old) => old.counters.clone(),
             None => Arc::new(PerWorker::new(self.workers)),
         };
-        Ok(Service { key: spec.key, removed: None, reals, options: spec.options, scheduler, counters })
+        Ok(Service {
+            key: spec.key,
+            removed: None,
+            reals: reals.into(),
+            options: spec.options,
+            scheduler,
+            counters,
+        })
     }
 
     fn add_real(
@@ -236,17 +266,12 @@ impl<'a> Builder<'a> {
             },
         };
         slots.known.insert(spec.address, slot);
-        let state = match (spec.path, spec.healthy, spec.weight) {
-            (None, ..) | (_, false, _) => RealState::Down,
-            (Some(_), true, 0) => RealState::Draining,
-            (Some(_), true, _) => RealState::Up,
-        };
         let real = Real {
             address: spec.address,
             weight: spec.weight,
             share: spec.share,
             thresholds: spec.thresholds,
-            state,
+            state: state_of(spec),
             keeps_flows: spec.keeps_flows,
             path: spec.path,
             epoch,
@@ -266,6 +291,48 @@ impl<'a> Builder<'a> {
             reals[slot] = real;
         }
         Ok(())
+    }
+}
+
+fn state_of(spec: &RealSpec) -> RealState {
+    match (spec.path, spec.healthy, spec.weight) {
+        (None, ..) | (_, false, _) => RealState::Down,
+        (Some(_), true, 0) => RealState::Draining,
+        (Some(_), true, _) => RealState::Up,
+    }
+}
+
+/// The tables of the state before, and those that were built for this one. They are gathered when the first is needed:
+/// most changes need none.
+struct SharedTables<'a> {
+    previous: &'a ForwardingState,
+    known: Option<Tables>,
+}
+
+impl SharedTables<'_> {
+    fn get(&mut self) -> &mut Tables {
+        self.known.get_or_insert_with(|| {
+            let (mut tables, mut seen) = (Tables::default(), HashSet::new());
+            let schedulers = self.previous.services.iter().map(|service| &service.scheduler);
+            for scheduler in schedulers {
+                if scheduler.maglev().is_some_and(|table| seen.insert(table.place())) {
+                    scheduler.share(&mut tables);
+                }
+            }
+            tables
+        })
+    }
+}
+
+/// The tombstone of a service; a specification that wants it brings it back to life.
+fn bury(old: &Service, generation: u64) -> Service {
+    if !old.is_live() {
+        return old.clone();
+    }
+    Service {
+        removed: Some(generation),
+        reals: old.reals.iter().map(|real| bury_real(real, generation)).collect(),
+        ..old.clone()
     }
 }
 

@@ -124,14 +124,14 @@ pub enum NoReal {
     Silent,
 }
 
-/// A virtual service and its real servers.
-#[derive(Debug)]
+/// A virtual service and its real servers. A clone shares all that is large.
+#[derive(Debug, Clone)]
 pub struct Service {
     pub(super) key: ServiceKey,
     /// The generation in which it was removed; none: live.
     pub(super) removed: Option<u64>,
     /// By slot; real servers that are gone stay as tombstones until their slot is needed.
-    pub(super) reals: Vec<Real>,
+    pub(super) reals: Arc<[Real]>,
     pub(super) options: Options,
     pub(super) scheduler: Arc<Scheduler>,
     pub(super) counters: Arc<PerWorker<ServiceCounters>>,

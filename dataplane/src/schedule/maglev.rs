@@ -5,6 +5,9 @@
 //! restarted, builds the same table. Each member's share of the slots is its share of the weights to within
 //! one slot a member; when a member goes, the slots of the others stay but for a fraction of a per cent.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use crate::hash::HashKey;
 use crate::packet::Address;
 use crate::schedule::{Candidate, Fleet, takes_new};
@@ -27,9 +30,9 @@ pub struct Member {
     pub value: u16,
 }
 
-/// Slot -> member value.
-#[derive(Debug, PartialEq, Eq)]
-pub struct MaglevTable(Box<[u16; SLOTS]>);
+/// Slot -> member value. A clone shares the slots: services with the same members have one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaglevTable(Arc<[u16; SLOTS]>);
 
 impl MaglevTable {
     /// Builds the table of `members` (addresses distinct, weights not 0); none if there is no member.
@@ -53,8 +56,8 @@ impl MaglevTable {
                 permutation.take_free(&mut table, member.value);
                 filled += 1;
                 if filled == SLOTS {
-                    let slots: Vec<u16> = table.into_iter().flatten().collect();
-                    return slots.into_boxed_slice().try_into().ok().map(MaglevTable);
+                    let slots: Arc<[u16]> = table.into_iter().flatten().collect();
+                    return slots.try_into().ok().map(MaglevTable);
                 }
             }
         }
@@ -99,9 +102,42 @@ impl MaglevTable {
         ((hash as u128 * SLOTS as u128) >> 64) as usize
     }
 
+    /// Whether both are one table in memory, not only alike.
+    pub fn is_shared_with(&self, other: &MaglevTable) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Where it is in memory: the same for all that share it.
+    pub(crate) fn place(&self) -> usize {
+        Arc::as_ptr(&self.0).cast::<u16>().addr()
+    }
+
     /// All slots.
     pub fn slots(&self) -> &[u16] {
         &self.0[..]
+    }
+}
+
+/// Tables by their members, each built once: 128 KiB and most of a millisecond apiece.
+#[derive(Debug, Default)]
+pub struct Tables(HashMap<Vec<Member>, MaglevTable>);
+
+impl Tables {
+    /// The table of `members`, as [`MaglevTable::build`] has it. All calls with the same key.
+    pub fn of(&mut self, key: HashKey, mut members: Vec<Member>) -> Option<MaglevTable> {
+        members.sort_by_key(|member| member.address);
+        if let Some(table) = self.0.get(&members) {
+            return Some(table.clone());
+        }
+        let table = MaglevTable::build(key, &members)?;
+        self.0.insert(members, table.clone());
+        Some(table)
+    }
+
+    /// A table that is there already.
+    pub fn add(&mut self, mut members: Vec<Member>, table: &MaglevTable) {
+        members.sort_by_key(|member| member.address);
+        self.0.insert(members, table.clone());
     }
 }
 

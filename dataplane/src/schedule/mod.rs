@@ -25,7 +25,7 @@ use crate::hash::HashKey;
 use crate::packet::Address;
 use crate::schedule::hashing::Buckets;
 use crate::schedule::locality::{Lblc, Lblcr};
-use crate::schedule::maglev::{MaglevTable, Member};
+use crate::schedule::maglev::{MaglevTable, Member, Tables};
 use crate::schedule::mh::MhTable;
 use crate::schedule::round_robin::{RoundRobin, WeightedRoundRobin};
 use crate::schedule::twos::Twos;
@@ -173,7 +173,18 @@ impl Scheduler {
         candidates: &[Candidate],
         previous: Option<&Scheduler>,
     ) -> Self {
-        let method = Method::build(policy, key, candidates, previous);
+        Scheduler::build_sharing(policy, key, candidates, previous, &mut Tables::default())
+    }
+
+    /// As [`Scheduler::build`], with a table of `tables` where there is one that fits.
+    pub fn build_sharing(
+        policy: Policy,
+        key: HashKey,
+        candidates: &[Candidate],
+        previous: Option<&Scheduler>,
+        tables: &mut Tables,
+    ) -> Self {
+        let method = Method::build(policy, key, candidates, previous, tables);
         Scheduler { policy, candidates: candidates.into(), method }
     }
 
@@ -297,6 +308,13 @@ impl Scheduler {
         }
     }
 
+    /// Offers its table, if it has one, to schedulers that are built with `tables`.
+    pub fn share(&self, tables: &mut Tables) {
+        if let Some(table) = self.maglev() {
+            tables.add(members(&self.candidates), table);
+        }
+    }
+
     /// The real servers it knows, in the order of the configuration.
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
@@ -304,10 +322,16 @@ impl Scheduler {
 }
 
 impl Method {
-    fn build(policy: Policy, key: HashKey, candidates: &[Candidate], previous: Option<&Scheduler>) -> Self {
+    fn build(
+        policy: Policy,
+        key: HashKey,
+        candidates: &[Candidate],
+        previous: Option<&Scheduler>,
+        tables: &mut Tables,
+    ) -> Self {
         let before = previous.map(|previous| (&previous.method, &*previous.candidates));
         match policy {
-            Policy::Maglev => Method::Maglev(MaglevTable::build(key, &members(candidates))),
+            Policy::Maglev => Method::Maglev(tables.of(key, members(candidates))),
             Policy::Rr => Method::Rr(RoundRobin::build(
                 candidates,
                 match before {

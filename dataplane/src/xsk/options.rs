@@ -39,7 +39,11 @@ pub fn prepare_copy_mode(fd: RawFd, frames: u32) {
     let _ = set(fd, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, frames.min(i32::MAX as u32) as libc::c_int);
 }
 
-fn set(fd: RawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+/// Sets an option of a socket to a number.
+///
+/// # Errors
+/// The kernel refuses: it does not know the option, or not this value of it.
+pub fn set(fd: RawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: `value` is valid for reads of the size given.
     let result = unsafe {
         libc::setsockopt(fd, level, name, (&raw const value).cast(), size_of_val(&value) as libc::socklen_t)

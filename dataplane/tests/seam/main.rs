@@ -38,3 +38,4 @@ mod synced;
 mod table;
 mod thresholds;
 mod timeouts;
+mod unchanged;

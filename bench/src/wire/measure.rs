@@ -1,0 +1,115 @@
+//! Three questions to a subject: how much it delivers when it gets too much, how much it gets through without loss, and
+//! how long a frame is under way.
+
+use std::time::{Duration, Instant};
+
+use crate::wire::histogram::Histogram;
+use crate::wire::subject::Stand;
+
+/// What a rate may lose and still count as loss-free: a frame in 10,000, since a virtual machine stands still now and
+/// then, whatever runs in it.
+pub const TOLERANCE: f64 = 1e-4;
+/// Frames a second that any machine can make and forward.
+const SLOW: f64 = 2000.0;
+/// What is sent before anything counts.
+const WARM_UP: Duration = Duration::from_millis(50);
+/// What the last frames take to arrive, or never do.
+const DRAIN: Duration = Duration::from_millis(20);
+
+/// Frames a second.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    /// Sent by the generator.
+    pub offered: f64,
+    /// Counted by the sink.
+    pub delivered: f64,
+}
+
+impl Rate {
+    /// The same, unless nothing was delivered: then what the subject does is broken, not slow, and no figure of this run
+    /// is worth anything.
+    #[track_caller]
+    pub fn or_refuse(self, name: &str) -> Rate {
+        let Rate { offered, delivered } = self;
+        assert!(delivered > 0.0, "{name} delivered nothing of {offered:.0} frames/s: the run is refused");
+        self
+    }
+}
+
+/// Waits until a subject forwards; panics if it does not within `limit`.
+#[track_caller]
+pub fn prove(stand: &mut Stand, limit: Duration) {
+    let (begin, window) = (Instant::now(), Duration::from_millis(20));
+    while paced(stand, 1, SLOW, window).times.total() == 0 {
+        let (name, seconds) = (&stand.name, limit.as_secs());
+        assert!(begin.elapsed() < limit, "{name} delivers nothing, {seconds} s after it was set up");
+    }
+}
+
+/// What is delivered, in `window`, when the generator sends all it can.
+pub fn saturated(stand: &mut Stand, flows: u32, window: Duration) -> Rate {
+    let traffic = stand.traffic(None, flows);
+    stand.awake(|bed| {
+        bed.load(&traffic, |sink, sent| {
+            std::thread::sleep(WARM_UP);
+            let (begin, sent_before, before) = (Instant::now(), sent(), sink.delivered());
+            std::thread::sleep(window);
+            let (sent, delivered, time) = (sent() - sent_before, sink.delivered() - before, begin.elapsed());
+            Rate {
+                offered: sent as f64 / time.as_secs_f64(),
+                delivered: delivered as f64 / time.as_secs_f64(),
+            }
+        })
+    })
+}
+
+/// What became of frames sent at a rate.
+#[derive(Debug, Clone)]
+pub struct Paced {
+    /// Frames a second that were really sent.
+    pub offered: f64,
+    /// Share of them that was lost, 0 to 1.
+    pub lost: f64,
+    /// How long the others were under way.
+    pub times: Histogram,
+}
+
+/// Sends at `rate` frames a second for `window`.
+pub fn paced(stand: &mut Stand, flows: u32, rate: f64, window: Duration) -> Paced {
+    let traffic = stand.traffic(Some(rate), flows);
+    stand.awake(|bed| {
+        // The first frames wake whoever sleeps and meet cold caches: they are not counted.
+        bed.load(&traffic, |_, _| std::thread::sleep(WARM_UP));
+        std::thread::sleep(DRAIN);
+        let (sent_before, before, times) = (bed.sent(), bed.sink().delivered(), bed.sink().times());
+        bed.sink().take_times(true);
+        let begin = Instant::now();
+        bed.load(&traffic, |_, _| std::thread::sleep(window));
+        let time = begin.elapsed();
+        std::thread::sleep(DRAIN);
+        bed.sink().take_times(false);
+        let (sent, delivered) = (bed.sent() - sent_before, bed.sink().delivered() - before);
+        Paced {
+            offered: sent as f64 / time.as_secs_f64(),
+            lost: 1.0 - (delivered as f64 / sent.max(1) as f64).min(1.0),
+            times: bed.sink().times().since(&times),
+        }
+    })
+}
+
+/// The highest rate without loss, between 0 and `most` frames a second, by halving `steps` times.
+pub fn loss_free(stand: &mut Stand, flows: u32, most: f64, steps: usize, window: Duration) -> f64 {
+    let (mut good, mut bad, mut reached) = (0.0, most, 0.0);
+    for _ in 0..steps {
+        let rate = (good + bad) / 2.0;
+        let tried = paced(stand, flows, rate, window);
+        if tried.lost <= TOLERANCE {
+            good = rate;
+            // The generator may have sent less than it should.
+            reached = tried.offered.min(rate);
+        } else {
+            bad = rate;
+        }
+    }
+    reached
+}
