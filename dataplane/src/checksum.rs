@@ -39,11 +39,11 @@ pub fn is_valid(header: &[u8]) -> bool {
 /// all ones become zero, as in a full computation). The TTL must not be 0.
 #[inline(always)]
 pub fn decrement_ttl(frame: &mut [u8], l3: usize) {
-    let Some(header) = frame[l3..].first_chunk_mut::<20>() else { return };
-    header[8] = header[8].wrapping_sub(1);
-    let old = u16::from_be_bytes([header[10], header[11]]) as u32;
-    let new = old + 0x0100;
-    [header[10], header[11]] = ((new + (new >= 0xffff) as u32) as u16).to_be_bytes();
+    let Some([ttl, _, high, low]) = frame.get_mut(l3 + 8..).and_then(<[u8]>::first_chunk_mut) else { return };
+    *ttl = ttl.wrapping_sub(1);
+    // 0x0100 in the order of the wire is 1 in the other one.
+    let new = u32::from_le_bytes([*high, *low, 0, 0]) + 1;
+    [*high, *low, ..] = (new + u32::from(new >= 0xffff)).to_le_bytes();
 }
 
 /// Completes a transport checksum that the sender left to hardware.
@@ -59,8 +59,24 @@ pub fn complete(frame: &mut [u8], packet: &Packet) -> bool {
         return false;
     }
     let (l4, end) = (packet.l4 as usize, packet.end as usize);
+    let pseudo_header = pseudo_header(packet.src, packet.dst, packet.protocol as u8, (end - l4) as u32);
+    finish(frame, l4, end, packet.protocol, pseudo_header)
+}
+
+/// The same of a packet that `parse::plain` found, `length` bytes from `l3` on.
+#[inline(always)]
+pub fn complete_plain(frame: &mut [u8], l3: usize, length: u16, protocol: Protocol) -> bool {
+    let (l4, end) = (l3 + 20, l3 + length as usize);
+    let Some(addresses) = frame.get(l3 + 12..).and_then(|rest| rest.first_chunk()) else { return false };
+    let addresses = u64::from_be_bytes(*addresses);
+    let addresses = (addresses >> 32) + (addresses & 0xffff_ffff);
+    finish(frame, l4, end, protocol, addresses + protocol as u64 + (end - l4) as u64)
+}
+
+#[inline(always)]
+fn finish(frame: &mut [u8], l4: usize, end: usize, protocol: Protocol, pseudo_header: u64) -> bool {
     let at = l4
-        + match packet.protocol {
+        + match protocol {
             Protocol::Tcp => 16,
             Protocol::Udp => 6,
             // A CRC32c, without a pseudo header (RFC 9260, appendix A).
@@ -68,11 +84,10 @@ pub fn complete(frame: &mut [u8], packet: &Packet) -> bool {
         };
     let field = u16::from_be_bytes([frame[at], frame[at + 1]]);
     // Zero is never that sum. (It means "none" in UDP over IPv4; over IPv6 the receiver drops it, RFC 8200, 8.1.)
-    let length = (end - l4) as u32;
-    if field != fold(pseudo_header(packet.src, packet.dst, packet.protocol as u8, length)) {
+    if field != fold(pseudo_header) {
         return false;
     }
-    let checksum = match (packet.protocol, !sum(&frame[l4..end])) {
+    let checksum = match (protocol, !sum(&frame[l4..end])) {
         // RFC 768: a UDP checksum that computes to zero is sent as all ones; zero means none.
         (Protocol::Udp, 0) => 0xffff,
         (_, checksum) => checksum,

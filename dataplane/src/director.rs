@@ -37,11 +37,13 @@ use crate::director::lane::Sight;
 use crate::director::risk::Risk;
 use crate::flow::fragments::DEFAULT_ENTRIES;
 use crate::flow::table::{Aged, Slot};
-use crate::flow::{Capacity, Flow, FlowKey, FlowReader, FlowState, FlowTable, FragmentReader, FragmentTable};
+use crate::flow::{
+    Capacity, Destination, Flow, FlowKey, FlowReader, FlowState, FlowTable, FragmentReader, FragmentTable,
+};
 use crate::forwarding::{ForwardingState, Real, Service};
 use crate::id::RealSlot;
 use crate::packet::{Kind, Packet};
-use crate::parse::{identification, parse, ttl};
+use crate::parse::{identification, parse, plain, ttl};
 use crate::port::{BURST, FrameBytes};
 use crate::rewrite::rewrite;
 use crate::stats::WorkerStats;
@@ -107,7 +109,7 @@ struct Candidate {
 /// A flow to look up.
 #[derive(Clone, Copy)]
 struct Lookup {
-    hash: u64,
+    to: Destination,
     key: FlowKey,
     slot: Slot,
 }
@@ -158,13 +160,12 @@ impl Director {
         let mut sights: ArrayVec<Option<Sight>, BURST> = ArrayVec::new();
         let mut candidates: ArrayVec<Result<Candidate, DropReason>, BURST> = ArrayVec::new();
         for frame in burst.iter().take(BURST) {
-            match self.glance(state, frame.as_ref()) {
-                Some(sight) => sights.push(Some(sight)),
-                None => {
-                    candidates.push(self.examine(state, frame.as_ref()));
-                    sights.push(None);
-                }
-            }
+            let Some(sight) = self.glance(frame.as_ref()) else {
+                candidates.push(self.examine(state, frame.as_ref()));
+                sights.push(None);
+                continue;
+            };
+            sights.push(Some(sight));
         }
         let mut candidates = candidates.iter();
         verdicts.clear();
@@ -173,10 +174,10 @@ impl Director {
                 sight.as_ref().and_then(|sight| self.pass_on(state, frame, sight, complete_checksums, now));
             verdicts.push(match (passed, sight) {
                 (Some(port), _) => Verdict::Forward(port),
-                (None, Some(sight)) => {
-                    let candidate = sight.candidate(frame.as_ref().len() as u64);
-                    self.decide(state, frame, &candidate, complete_checksums, now)
-                }
+                (None, Some(_)) => match self.examine(state, frame.as_ref()) {
+                    Ok(candidate) => self.decide(state, frame, &candidate, complete_checksums, now),
+                    Err(reason) => Verdict::Drop(reason),
+                },
                 (None, None) => match candidates.next() {
                     Some(Ok(candidate)) => self.decide(state, frame, candidate, complete_checksums, now),
                     Some(Err(reason)) => Verdict::Drop(*reason),
@@ -190,16 +191,19 @@ impl Director {
     /// What a frame is, and which flow it is of.
     #[inline(never)]
     fn examine(&self, state: &ForwardingState, frame: &[u8]) -> Result<Candidate, DropReason> {
-        let packet = parse(frame)?;
+        let packet = match plain(frame) {
+            Some(plain) => plain.packet(),
+            None => parse(frame)?,
+        };
         let flow = match packet.kind {
             Kind::Later => None,
             Kind::Whole | Kind::First | Kind::Error => {
                 let service = state.lookup(&packet).ok_or(DropReason::NoService)?;
                 let key = FlowKey::new(packet.src, packet.src_port, packet.dst_port, service);
-                let hash = flow_hash(state, &packet);
-                let slot = self.memory.flows.slot(hash, &key);
+                let to = Destination::new(packet.dst, packet.protocol);
+                let slot = self.memory.flows.slot(to, &key);
                 self.memory.flows.prefetch(slot);
-                Some(Lookup { hash, key, slot })
+                Some(Lookup { to, key, slot })
             }
         };
         Ok(Candidate { packet, bytes: frame.len() as u64, flow })
@@ -331,11 +335,4 @@ impl Director {
     pub fn flows(&self) -> &FlowTable {
         &self.memory.flows
     }
-}
-
-/// The keyed hash of a packet's flow.
-#[inline(always)]
-fn flow_hash(state: &ForwardingState, packet: &Packet) -> u64 {
-    let Packet { src, dst, src_port, dst_port, protocol, .. } = *packet;
-    state.hash_key().flow(src, dst, src_port, dst_port, protocol as u8)
 }

@@ -69,18 +69,33 @@ pub fn rewrite<F: FrameBytes>(
     true
 }
 
-/// What changes whatever the tags are; `l3`: where the IP header is now.
+/// Readies an IPv4 frame that keeps its tags; its IP header is at `l3`. The TTL must not be 0, unless it is kept.
 #[inline(always)]
-fn above(frame: &mut [u8], packet: &Packet, l3: usize, header: &MacHeader, keep_ttl: bool) {
+pub fn forward(frame: &mut [u8], l3: usize, header: &MacHeader, keep_ttl: bool) {
+    address(frame, header);
+    if !keep_ttl {
+        checksum::decrement_ttl(frame, l3);
+    }
+}
+
+#[inline(always)]
+fn address(frame: &mut [u8], header: &MacHeader) {
     if let Some(macs) = frame.first_chunk_mut::<12>() {
         *macs = header.0;
     }
+}
+
+/// What changes whatever the tags are; `l3`: where the IP header is now.
+#[inline(always)]
+fn above(frame: &mut [u8], packet: &Packet, l3: usize, header: &MacHeader, keep_ttl: bool) {
+    if packet.src.v4().is_some() {
+        return forward(frame, l3, header, keep_ttl);
+    }
+    address(frame, header);
     if keep_ttl {
         return;
     }
-    if packet.src.v4().is_some() {
-        checksum::decrement_ttl(frame, l3);
-    } else if let Some(hop_limit) = frame.get_mut(l3 + HOP_LIMIT) {
+    if let Some(hop_limit) = frame.get_mut(l3 + HOP_LIMIT) {
         *hop_limit = hop_limit.wrapping_sub(1);
     }
 }

@@ -2,6 +2,7 @@
 //! cache lines apart, so that counting costs a worker two plain moves and nobody else anything.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
@@ -39,9 +40,15 @@ impl Counter {
     }
 }
 
-/// One `T` for each worker, each on its own cache lines.
+/// One `T` for each worker, each on its own cache lines. A clone is the same counters.
 #[derive(Debug)]
-pub struct PerWorker<T>(Box<[CachePadded<T>]>);
+pub struct PerWorker<T>(Arc<[CachePadded<T>]>);
+
+impl<T> Clone for PerWorker<T> {
+    fn clone(&self) -> Self {
+        PerWorker(self.0.clone())
+    }
+}
 
 impl<T: Default> PerWorker<T> {
     /// Zeroed counters for this many workers.

@@ -9,9 +9,9 @@ use pnet_packet::ip::IpNextHeaderProtocols;
 use pnet_packet::ipv4::{self, Ipv4Packet};
 use pnet_packet::tcp::TcpPacket;
 use shunt_dataplane::clock::Tick;
-use shunt_dataplane::flow::{Capacity, Flow, FlowKey, FlowState, FlowTable};
+use shunt_dataplane::flow::{Capacity, Destination, Flow, FlowKey, FlowState, FlowTable};
 use shunt_dataplane::forwarding::{Options, RealSlot, ServiceId};
-use shunt_dataplane::packet::{Address, Packet};
+use shunt_dataplane::packet::{Address, Packet, Protocol};
 use shunt_dataplane::parse::parse;
 use shunt_dataplane::port::BURST;
 use shunt_dataplane::rewrite::{Vlan, rewrite};
@@ -75,7 +75,7 @@ pub fn plain(at: usize) -> Row {
             traffic.write(&mut frames);
             for frame in &frames {
                 black_box(
-                    shunt_dataplane::parse::plain(black_box(frame)).is_some_and(|plain| plain.src_port > 0),
+                    shunt_dataplane::parse::plain(black_box(frame)).is_some_and(|plain| plain.client > 0),
                 );
             }
         }
@@ -130,21 +130,19 @@ pub fn finding(flows: usize, at: usize) -> Row {
         let mut table = FlowTable::new(room(flows), BOOT_KEY);
         each_flow(&mut traffic, |packet| {
             let key = key(packet);
-            let slot = table.slot(hash(packet), &key);
+            let slot = table.slot(Destination::new(packet.dst, packet.protocol), &key);
             if table.find(slot, &key).is_none() {
                 table.insert(slot, &key, FLOW, Tick::new(0), 1000, |_, _| false);
             }
         });
         move || {
             traffic.write(&mut frames);
-            let wanted = frames.each_ref().map(|frame| {
-                let (hash, key) = facts(frame);
-                let slot = table.slot(hash, &key);
-                table.prefetch(slot);
-                (slot, key)
+            let spots = frames.each_ref().map(|frame| {
+                let to = Destination::new(Address::from_v4(word(frame, 30)), Protocol::Tcp);
+                table.spot(u64::from(word(frame, 26)) << 32 | u64::from(word(frame, 34)), to)
             });
-            for (slot, key) in wanted {
-                black_box(table.find(slot, &key));
+            for spot in spots {
+                black_box(table.find_at(&spot));
             }
         }
     })
@@ -161,8 +159,7 @@ pub fn finding_with_hashbrown(flows: usize, at: usize) -> Row {
         move || {
             traffic.write(&mut frames);
             for frame in &frames {
-                let (_, key) = facts(frame);
-                black_box(map.get(&key));
+                black_box(map.get(&facts(frame)));
             }
         }
     })
@@ -185,14 +182,16 @@ fn hash(packet: &Packet) -> u64 {
     KEY.flow(packet.src, packet.dst, packet.src_port, packet.dst_port, packet.protocol as u8)
 }
 
-/// Hash and key without a parser: parsing is another row's business.
+/// The key without a parser: parsing is another row's business.
 #[inline(always)]
-fn facts(frame: &[u8; FRAME]) -> (u64, FlowKey) {
-    let word = |at: usize| u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
-    let (client, ports) = (word(26), word(34));
-    let (from, to) = ((ports >> 16) as u16, ports as u16);
-    let key = FlowKey::new(Address::from_v4(client), from, to, ServiceId(0));
-    (KEY.words(u64::from(client) << 32 | u64::from(word(30)), u64::from(ports) << 32 | 6), key)
+fn facts(frame: &[u8; FRAME]) -> FlowKey {
+    let (client, ports) = (word(frame, 26), word(frame, 34));
+    FlowKey::new(Address::from_v4(client), (ports >> 16) as u16, ports as u16, ServiceId(0))
+}
+
+#[inline(always)]
+fn word(frame: &[u8; FRAME], at: usize) -> u32 {
+    u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]])
 }
 
 /// A burst, and its facts, for so many services.

@@ -76,9 +76,9 @@ fn is_left_behind(
     flow: &Flow,
     now: Tick,
 ) -> bool {
-    let Some(hash) = state.flow_hash(key).filter(|_| tables.len() > 1) else { return false };
+    let Some(to) = state.destination(key).filter(|_| tables.len() > 1) else { return false };
     tables.iter().enumerate().filter(|(n, _)| *n != own).any(|(n, table)| {
-        let other = table.find(hash, key).filter(|other| !other.is_expired(now));
+        let other = table.find(to, key).filter(|other| !other.is_expired(now));
         other.is_some_and(|other| (other.remaining(now), own) > (flow.remaining(now), n))
     })
 }

@@ -96,8 +96,10 @@ impl Node {
     /// What the hash says.
     fn recall(&self, service: &ServiceKey, n: u32) -> Option<Address> {
         let key = self.key(service, n);
-        let hash = self.state.flow_hash(&key).expect("configured");
         let service = self.state.service(key.service).expect("configured");
+        let protocol = service.key().protocol as u8;
+        let hash =
+            self.state.hash_key().flow(key.client, VIP.into(), key.client_port, key.dst_port, protocol);
         let question =
             Question { hash, src: key.client, src_port: key.client_port, dst: VIP.into(), now: Tick::new(0) };
         let slot = service.scheduler().recall(&question)?;
@@ -116,8 +118,8 @@ fn put(
     let service = state.service(key.service).expect("configured");
     let (slot, found) = service.reals().find(|(_, r)| r.address() == real).expect("configured");
     let flow = Flow { real: slot, epoch: found.epoch(), state: as_state, expires };
-    let hash = state.flow_hash(&key).expect("configured");
-    let place = table.slot(hash, &key);
+    let to = state.destination(&key).expect("configured");
+    let place = table.slot(to, &key);
     match table.find(place, &key) {
         Some((position, _)) => table.update(position, &key, flow),
         None => drop(table.insert(place, &key, flow, Tick::new(0), 1000, |_, _| false)),
@@ -159,8 +161,8 @@ impl Net {
     fn told(&self, node: usize, service: &ServiceKey, n: u32) -> Option<(Address, FlowState, u32)> {
         let node = &self.nodes[node];
         let key = node.key(service, n);
-        let hash = node.state.flow_hash(&key)?;
-        let flow = node.synced.reader().find(hash, &key).filter(|flow| !flow.is_expired(self.tick_now()))?;
+        let to = node.state.destination(&key)?;
+        let flow = node.synced.reader().find(to, &key).filter(|flow| !flow.is_expired(self.tick_now()))?;
         let real = node.state.service(key.service)?.tenant(flow.real, flow.epoch)?;
         Some((real.address(), flow.state, flow.remaining(self.tick_now()) / SECOND))
     }
@@ -270,8 +272,8 @@ fn of_a_persistent_service_all_flows_and_templates_are_told() {
     net.run(1000);
     assert_eq!(net.told(1, &web(), 7).map(|told| told.0), Some(real(3)));
     let synced = net.nodes[1].synced.reader();
-    let hash = net.nodes[1].state.flow_hash(&template).expect("configured");
-    let found = synced.find(hash, &template).expect("told");
+    let to = net.nodes[1].state.destination(&template).expect("configured");
+    let found = synced.find(to, &template).expect("told");
     assert_eq!(found.state, FlowState::Template);
 }
 

@@ -79,8 +79,8 @@ impl Learning {
         let grace = if told.state.is_closing() { 0 } else { GRACE };
         let expires = flows.now.after((told.left + grace).min(Timeouts::MAX));
         let flow = Flow { real, epoch, state: told.state, expires };
-        let Some(hash) = flows.state.flow_hash(&key) else { return &mut self.count.unknown_service };
-        let slot = flows.synced.slot(hash, &key);
+        let Some(to) = flows.state.destination(&key) else { return &mut self.count.unknown_service };
+        let slot = flows.synced.slot(to, &key);
         if let Some((position, known)) = flows.synced.find(slot, &key) {
             if told.is_hearsay && !known.is_expired(flows.now) {
                 return &mut self.count.known;

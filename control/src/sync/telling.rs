@@ -232,8 +232,8 @@ fn is_exception(flows: &Flows<'_>, key: &FlowKey, flow: &Flow) -> bool {
     let state = flows.state;
     let is_persistent = state.service(key.service).is_some_and(|s| s.options().persistence.is_some());
     let is_told_otherwise = || {
-        let hash = state.flow_hash(key)?;
-        let (_, told) = flows.synced.find(flows.synced.slot(hash, key), key)?;
+        let to = state.destination(key)?;
+        let (_, told) = flows.synced.find(flows.synced.slot(to, key), key)?;
         Some(!told.is_expired(flows.now) && (told.real, told.epoch) != (flow.real, flow.epoch))
     };
     is_persistent || !is_dispensable(state, key, flow, flows.now) || is_told_otherwise() == Some(true)
@@ -254,8 +254,8 @@ fn told(state: &ForwardingState, key: &FlowKey, flow: &Flow, now: Tick) -> Optio
 fn relay(flows: &Flows<'_>, synced: &FlowReader, entry: &mut usize, slice: &mut Slice) -> bool {
     let (bucket, from) = (*entry / WAYS, *entry);
     for (at, key, mut flow) in synced.walk(bucket, STRIDE).skip_while(|(at, ..)| *at < from) {
-        let Some(hash) = flows.state.flow_hash(&key) else { continue };
-        if flows.workers.iter().any(|table| table.find(hash, &key).is_some()) {
+        let Some(to) = flows.state.destination(&key) else { continue };
+        if flows.workers.iter().any(|table| table.find(to, &key).is_some()) {
             continue;
         }
         if !flow.state.is_closing() {

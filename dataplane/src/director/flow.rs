@@ -70,7 +70,7 @@ impl Director {
     ) -> Option<Choice<'s>> {
         let timeouts = &service.options().timeouts;
         let synced = state.synced().filter(|synced| synced.may_know_better(&own, timeouts, now))?;
-        let (slot, real, next) = match synced.find(lookup.hash, &lookup.key, now) {
+        let (slot, real, next) = match synced.find(lookup.to, &lookup.key, now) {
             Some(told) => {
                 let real = holder(service, told.real, told.epoch)
                     .filter(|_| Synced::is_newer(&told, &own, timeouts, now))?;
@@ -101,7 +101,7 @@ impl Director {
         lookup: &Lookup,
         now: Tick,
     ) -> Option<(RealSlot, &'s Real)> {
-        let question = question(state, service, packet, lookup.hash, now);
+        let question = question(state, service, packet, now);
         let slot = service.scheduler().recall(&question).map(RealSlot)?;
         let real = service.real(slot)?;
         let flow = Flow { real: slot, epoch: real.epoch(), state: FlowState::Established, expires: now };
@@ -193,9 +193,7 @@ impl Director {
     ) -> Result<Choice<'s>, Refusal> {
         let options = service.options();
         if options.one_packet && packet.protocol == Protocol::Udp {
-            return self
-                .scheduled(state, service, packet, lookup.hash, now)
-                .inspect(|choice| self.count_flow(choice));
+            return self.scheduled(state, service, packet, now).inspect(|choice| self.count_flow(choice));
         }
         // From the middle of a connection: perhaps another worker knows it.
         if !packet.flags.has(TcpFlags::SYN) {
@@ -222,7 +220,7 @@ impl Director {
     ) -> Result<Option<(Choice<'s>, FlowState)>, Refusal> {
         let mut is_orphan = false;
         for other in &self.memory.other_flows {
-            let found = other.find(lookup.hash, &lookup.key);
+            let found = other.find(lookup.to, &lookup.key);
             let Some(flow) = found.filter(|flow| !flow.is_expired(now)) else { continue };
             if let Some(real) = holder(service, flow.real, flow.epoch) {
                 self.stats.flows_adopted.add(1);
@@ -231,7 +229,7 @@ impl Director {
             }
             is_orphan = true;
         }
-        if let Some(flow) = state.synced().and_then(|synced| synced.find(lookup.hash, &lookup.key, now)) {
+        if let Some(flow) = state.synced().and_then(|synced| synced.find(lookup.to, &lookup.key, now)) {
             if let Some(real) = holder(service, flow.real, flow.epoch) {
                 self.stats.flows_synced.add(1);
                 // It was past its first packets there, and no flood's: it need not prove that again.
@@ -262,12 +260,12 @@ impl Director {
                 // The client's template may have taken the place of what was known of the flow.
                 (choice, former.and_then(|_| self.memory.flows.find(lookup.slot, &lookup.key)))
             }
-            None => (self.scheduled(state, service, packet, lookup.hash, now)?, former),
+            None => (self.scheduled(state, service, packet, now)?, former),
         };
         let first = FlowState::first(packet.protocol, packet.flags);
         if !self.remember(state, &choice, first, lookup, former, now) {
             // Its next packets will be asked for anew: one answer for all of them, whatever the turn and the load.
-            let question = question(state, service, packet, lookup.hash, now);
+            let question = question(state, service, packet, now);
             let scheduler = service.scheduler();
             let slot = scheduler.recall(&question).or_else(|| scheduler.scatter(&question)).map(RealSlot);
             let found = slot.and_then(|slot| Some(Choice { service, slot, real: service.real(slot)? }));
@@ -292,10 +290,9 @@ impl Director {
         state: &ForwardingState,
         service: &'s Service,
         packet: &Packet,
-        hash: u64,
         now: Tick,
     ) -> Result<Choice<'s>, Refusal> {
-        let chosen = service.schedule(&question(state, service, packet, hash, now));
+        let chosen = service.schedule(&question(state, service, packet, now));
         let chosen = chosen.and_then(|slot| Some(Choice { service, slot, real: service.real(slot)? }));
         chosen.ok_or_else(|| {
             let told = match (service.options().no_real, packet.protocol) {
@@ -410,22 +407,14 @@ pub(super) fn resets(service: &Service, protocol: Protocol, is_syn: bool) -> boo
     protocol == Protocol::Tcp && !is_syn && service.options().on_failure == OnFailure::Reset
 }
 
-/// What the scheduler of a service is asked about a packet with this flow hash.
+/// What the scheduler of a service is asked about a packet.
 #[inline(always)]
-pub(super) fn question(
-    state: &ForwardingState,
-    service: &Service,
-    packet: &Packet,
-    hash: u64,
-    now: Tick,
-) -> Question {
-    let Packet { src, src_port, dst, .. } = *packet;
+pub(super) fn question(state: &ForwardingState, service: &Service, packet: &Packet, now: Tick) -> Question {
+    let Packet { src, dst, src_port, dst_port, protocol, .. } = *packet;
     let hash = match service.options().persistence {
-        None => hash,
+        None => state.hash_key().flow(src, dst, src_port, dst_port, protocol as u8),
         // One answer for all flows of a client.
-        Some(persistence) => {
-            state.hash_key().flow(src.masked(persistence.mask), dst, 0, 0, packet.protocol as u8)
-        }
+        Some(persistence) => state.hash_key().flow(src.masked(persistence.mask), dst, 0, 0, protocol as u8),
     };
     Question { hash, src, src_port, dst, now }
 }

@@ -6,9 +6,9 @@
 //! first at the same moment agree from its next flow on.
 
 use crate::clock::Tick;
-use crate::director::flow::{holder, question};
+use crate::director::flow::holder;
 use crate::director::{Choice, Director, Lookup, Refusal};
-use crate::flow::{Flow, FlowKey, FlowReader, FlowState};
+use crate::flow::{Destination, Flow, FlowKey, FlowReader, FlowState};
 use crate::forwarding::{ForwardingState, Persistence, Service};
 use crate::id::ServiceId;
 use crate::packet::Packet;
@@ -27,12 +27,12 @@ impl Director {
         persistence: Persistence,
         now: Tick,
     ) -> Result<Choice<'s>, Refusal> {
-        let lookup = self.template(state, service, packet, id, persistence);
+        let lookup = self.template(packet, id, persistence);
         let (choice, as_state) = match self.known(state, service, &lookup, now) {
             // It has come back.
             Some(choice) => (choice, FlowState::Template),
             // `question` asks for the client as a whole.
-            None => (self.scheduled(state, service, packet, lookup.hash, now)?, FlowState::TemplateNew),
+            None => (self.scheduled(state, service, packet, now)?, FlowState::TemplateNew),
         };
         let first = FlowState::first(packet.protocol, packet.flags);
         let lasts = persistence.timeout.max(service.options().timeouts.of(first));
@@ -56,7 +56,7 @@ impl Director {
         let settled = flow.state.is_on_probation() && !next.state.is_on_probation();
         let due = flow.expires.number() >> REMINDER != next.expires.number() >> REMINDER;
         let Some(persistence) = service.options().persistence.filter(|_| settled || due) else { return };
-        let lookup = self.template(state, service, packet, id, persistence);
+        let lookup = self.template(packet, id, persistence);
         let Some(real) = holder(service, next.real, next.epoch) else { return };
         let (tenant, state_before) = match self.memory.flows.find(lookup.slot, &lookup.key) {
             Some((_, template)) => ((template.real, template.epoch), template.state),
@@ -87,9 +87,9 @@ impl Director {
         let own = || self.memory.flows.find(lookup.slot, &lookup.key).map(|(_, flow)| flow);
         let (before, after) = self.memory.other_flows.split_at_checked(self.worker)?;
         let of = |readers: &[FlowReader]| {
-            readers.iter().find_map(|reader| usable(service, reader.find(lookup.hash, &lookup.key), now))
+            readers.iter().find_map(|reader| usable(service, reader.find(lookup.to, &lookup.key), now))
         };
-        let synced = || state.synced().and_then(|synced| synced.find(lookup.hash, &lookup.key, now));
+        let synced = || state.synced().and_then(|synced| synced.find(lookup.to, &lookup.key, now));
         of(before)
             .or_else(|| usable(service, own(), now))
             .or_else(|| of(after))
@@ -126,17 +126,10 @@ impl Director {
         self.gauge(real, FlowState::Template).add(1);
     }
 
-    pub(super) fn template(
-        &self,
-        state: &ForwardingState,
-        service: &Service,
-        packet: &Packet,
-        id: ServiceId,
-        persistence: Persistence,
-    ) -> Lookup {
-        let hash = question(state, service, packet, 0, Tick::default()).hash;
+    pub(super) fn template(&self, packet: &Packet, id: ServiceId, persistence: Persistence) -> Lookup {
         let key = FlowKey::template(packet.src.masked(persistence.mask), id);
-        Lookup { hash, key, slot: self.memory.flows.slot(hash, &key) }
+        let to = Destination::new(packet.dst, packet.protocol);
+        Lookup { to, key, slot: self.memory.flows.slot(to, &key) }
     }
 }
 

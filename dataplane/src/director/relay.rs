@@ -67,17 +67,17 @@ impl Director {
         lookup: &Lookup,
         now: Tick,
     ) -> Result<Choice<'s>, Refusal> {
-        let Lookup { hash, key, slot } = *lookup;
+        let Lookup { to, key, slot } = *lookup;
         let own = self.memory.flows.find(slot, &key).map(|(_, flow)| flow);
-        let others = self.memory.other_flows.iter().filter_map(|other| other.find(hash, &key));
+        let others = self.memory.other_flows.iter().filter_map(|other| other.find(to, &key));
         let known = own.into_iter().chain(others).find(|flow| !flow.is_expired(now));
-        let told = || state.synced().and_then(|synced| synced.find(hash, &key, now));
+        let told = || state.synced().and_then(|synced| synced.find(to, &key, now));
         if let Some(flow) = known.or_else(told) {
             return self.go(state, candidate, key.service, flow.real, flow.epoch);
         }
         // Not remembered: it lives by the hash alone, if at all.
         let service = state.service(key.service).ok_or(DropReason::NoService)?;
-        let question = flow::question(state, service, &candidate.packet, hash, now);
+        let question = flow::question(state, service, &candidate.packet, now);
         let real = service.scheduler().recall(&question).map(RealSlot).ok_or(DropReason::IcmpUnrelated)?;
         let epoch = service.real(real).ok_or(DropReason::IcmpUnrelated)?.epoch();
         self.go(state, candidate, key.service, real, epoch)

@@ -175,8 +175,8 @@ impl Shadow {
         let director = &self.seats[worker].director;
         let service = lookups.flow.map(|lookup| lookup.key.service);
         let asked = service.and_then(|id| self.state.service(id)).zip(parsed.as_ref().ok());
-        let asked = asked.zip(lookups.flow).map(|((service, packet), lookup)| {
-            let question = question(&self.state, service, packet, lookup.hash, now);
+        let asked = asked.map(|(service, packet)| {
+            let question = question(&self.state, service, packet, now);
             (question.hash, service.scheduler().recall(&question).map(RealSlot))
         });
         let by_template = service.and_then(|id| self.state.service(id)).zip(lookups.template).and_then(
@@ -236,10 +236,8 @@ impl Shadow {
         let Ok(candidate) = director.examine(&self.state, frame) else { return Lookups::default() };
         let Some(lookup) = candidate.flow else { return Lookups::default() };
         let id = lookup.key.service;
-        let service = self.state.service(id);
-        let template = service.and_then(|service| service.options().persistence.map(|how| (service, how)));
-        let template = template
-            .map(|(service, how)| director.template(&self.state, service, &candidate.packet, id, how));
+        let persistence = self.state.service(id).and_then(|service| service.options().persistence);
+        let template = persistence.map(|how| director.template(&candidate.packet, id, how));
         Lookups { flow: Some(lookup), template }
     }
 
@@ -267,11 +265,11 @@ impl Shadow {
 
     /// What all remember under a key.
     fn remembered(&self, lookup: &Lookup, now: Tick) -> Vec<(Whose, Flow)> {
-        let Lookup { hash, key, slot } = *lookup;
+        let Lookup { to, key, slot, .. } = *lookup;
         let workers = self.seats.iter().enumerate().filter_map(|(n, seat)| {
             seat.director.memory.flows.find(slot, &key).map(|(_, flow)| (Whose::Worker(n), flow))
         });
-        let told = self.state.synced().and_then(|synced| synced.find(hash, &key, now));
+        let told = self.state.synced().and_then(|synced| synced.find(to, &key, now));
         workers.chain(told.map(|flow| (Whose::Director, flow))).collect()
     }
 

@@ -27,7 +27,7 @@ use crate::flow::state::FlowState;
 use crate::flow::timeouts::Timeouts;
 use crate::hash::{HashKey, fold};
 use crate::id::{RealSlot, ServiceId};
-use crate::packet::Address;
+use crate::packet::{Address, Protocol};
 
 /// What identifies a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +58,21 @@ impl FlowKey {
     #[inline(always)]
     const fn ports(&self) -> u64 {
         (self.client_port as u64) << 16 | self.dst_port as u64
+    }
+}
+
+/// What a flow's service stands for: VIP and protocol, in one word. With the key it decides on the buckets of a flow, so
+/// that a packet needs no look-up of its service to find them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Destination(u64);
+
+impl Destination {
+    /// The destination of flows to this VIP.
+    #[inline(always)]
+    pub const fn new(vip: Address, protocol: Protocol) -> Self {
+        // VIPs are the operator's: that two of them might agree here is nothing that a client can bring about.
+        let [high, low] = vip.words();
+        Destination(high.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ low ^ (protocol as u64) << 48)
     }
 }
 
@@ -137,9 +152,9 @@ pub(super) trait Layout: Copy {
     /// The key with these words and this service.
     fn key(self, service: ServiceId) -> FlowKey;
 
-    /// What decides on the buckets of a flow with these words and this hash. Nobody who does not know `secret` can
-    /// make two flows agree in it, be it that their hashes agree.
-    fn mix(self, secret: HashKey, hash: u64, service: ServiceId) -> u64;
+    /// What decides on the buckets of a flow with these words. Nobody who does not know `secret` can make two flows
+    /// agree in it.
+    fn mix(self, secret: HashKey, to: Destination) -> u64;
 }
 
 impl Layout for [u64; 1] {
@@ -155,8 +170,8 @@ impl Layout for [u64; 1] {
     }
 
     #[inline(always)]
-    fn mix(self, secret: HashKey, hash: u64, service: ServiceId) -> u64 {
-        secret.words(self[0], hash ^ u64::from(service.0))
+    fn mix(self, secret: HashKey, to: Destination) -> u64 {
+        secret.words(self[0], to.0)
     }
 }
 
@@ -175,10 +190,10 @@ impl Layout for [u64; 3] {
     }
 
     #[inline(always)]
-    fn mix(self, secret: HashKey, hash: u64, service: ServiceId) -> u64 {
+    fn mix(self, secret: HashKey, to: Destination) -> u64 {
         let [upper, lower, ports] = self;
         let client = fold(upper ^ secret.0[0], lower ^ secret.0[1]);
-        secret.words(client ^ ports, hash ^ u64::from(service.0))
+        secret.words(client ^ ports, to.0)
     }
 }
 
@@ -255,18 +270,18 @@ mod tests {
         for bit in 0..16 {
             keys.push(FlowKey { client_port: origin.client_port ^ 1 << bit, ..origin });
             keys.push(FlowKey { dst_port: origin.dst_port ^ 1 << bit, ..origin });
-            keys.push(FlowKey { service: ServiceId(origin.service.0 ^ 1 << bit), ..origin });
         }
         keys
     }
 
     #[test]
-    fn keys_with_the_same_hash_are_told_apart_by_every_bit_of_theirs_and_of_the_secret() {
+    fn keys_are_told_apart_by_every_bit_of_theirs_and_of_the_secret() {
+        let to = Destination::new(v4(0xc000_020a), Protocol::Tcp);
         let four = neighbours(v4(0xc633_6407), |bit| v4(0xc633_6407 ^ 1 << bit), 32);
         let six = neighbours(v6(7), |bit| v6(7 ^ 1 << bit), 128);
         let mix = |key: &FlowKey, secret| match key.client.v4() {
-            Some(_) => <[u64; 1]>::of(key).mix(secret, 42, key.service),
-            None => <[u64; 3]>::of(key).mix(secret, 42, key.service),
+            Some(_) => <[u64; 1]>::of(key).mix(secret, to),
+            None => <[u64; 3]>::of(key).mix(secret, to),
         };
         for keys in [four, six] {
             // Either half must differ: each chooses a bucket.

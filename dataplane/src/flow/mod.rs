@@ -13,7 +13,7 @@ pub mod state;
 pub mod table;
 pub mod timeouts;
 
-pub use entry::{Flow, FlowKey};
+pub use entry::{Destination, Flow, FlowKey};
 pub use fragments::{FragmentReader, FragmentTable};
 pub use state::FlowState;
 pub use table::{Capacity, FlowReader, FlowTable, Slot};

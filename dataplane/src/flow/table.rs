@@ -9,8 +9,9 @@
 //! A service may hold a share of the table. One that holds it takes no free entry any more, and may push aside flows
 //! of its own only: a flood on one VIP costs the others nothing but the share it was given.
 //!
-//! The buckets of a flow depend on its key, on its hash and on a secret of this boot. So whoever can make hashes
-//! collide, because he knows the scheduling key (a director's configuration has it), can still not aim at one bucket.
+//! The buckets of a flow depend on its key, on its VIP and protocol, and on a secret of this boot, not on the hash that
+//! schedules: whoever can make hashes collide, because he knows the scheduling key (a director's configuration has it),
+//! can still not aim at one bucket.
 //! The mixing is two or three multiplications (`Layout::mix`), not a cryptographic function: whoever could also watch
 //! which of his flows push each other out, might in time learn about the secret.
 //!
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use crate::clock::Tick;
 use crate::flow::buckets::{Buckets, Pair, Place, Wanted, Writer};
-use crate::flow::entry::{Flow, FlowKey, Layout, SERVICE_BITS, service_bits};
+use crate::flow::entry::{Destination, Flow, FlowKey, Layout, SERVICE_BITS, service_bits};
 use crate::hash::HashKey;
 use crate::id::ServiceId;
 
@@ -59,32 +60,12 @@ pub struct Slot {
     pair: Pair,
 }
 
-/// The key of a flow of an IPv4 client, and where the flow may stand: a slot and a key in half the bytes.
+/// What there is to look for of a flow of an IPv4 client, and where: a slot and a key but for the service, which the entry
+/// tells.
 #[derive(Debug, Clone, Copy)]
 pub struct Spot {
     word: u64,
     pair: Pair,
-    service: ServiceId,
-}
-
-impl Spot {
-    /// The key.
-    #[inline(always)]
-    pub fn key(&self) -> FlowKey {
-        [self.word].key(self.service)
-    }
-
-    /// The slot of the key.
-    #[inline(always)]
-    pub const fn slot(&self) -> Slot {
-        Slot { ipv4: true, pair: self.pair }
-    }
-
-    /// Whose flow it is.
-    #[inline(always)]
-    pub const fn service(&self) -> ServiceId {
-        self.service
-    }
 }
 
 /// Where an entry stands.
@@ -238,10 +219,10 @@ impl FlowTable {
         self.held[usize::from(service.0)] as usize
     }
 
-    /// The buckets of the flow with this key and this hash.
+    /// The buckets of the flow with this key, which goes there.
     #[inline(always)]
-    pub fn slot(&self, hash: u64, key: &FlowKey) -> Slot {
-        slot(&self.ipv4, &self.ipv6, self.secret, hash, key)
+    pub fn slot(&self, to: Destination, key: &FlowKey) -> Slot {
+        slot(&self.ipv4, &self.ipv6, self.secret, to, key)
     }
 
     /// Asks the processor to fetch the buckets of `slot`.
@@ -265,21 +246,28 @@ impl FlowTable {
         Flow::unpack(meta).map(|(_, flow)| (Position { ipv4, place }, flow))
     }
 
-    /// The key and the slot of a flow of an IPv4 client with this hash; its buckets are prefetched.
+    /// Where to look for the flow of an IPv4 client to this destination; its buckets are prefetched. `word`: the client's
+    /// address and both ports, as the first word of an entry has them (`entry`).
     #[inline(always)]
-    pub fn spot(&self, hash: u64, key: &FlowKey) -> Spot {
-        let words = <[u64; 1]>::of(key);
-        let pair = self.ipv4.pair(words.mix(self.secret, hash, key.service));
+    pub fn spot(&self, word: u64, to: Destination) -> Spot {
+        let pair = self.ipv4.pair([word].mix(self.secret, to));
         self.ipv4.prefetch(pair);
-        Spot { word: words[0], pair, service: key.service }
+        Spot { word, pair }
     }
 
-    /// Looks a flow up, and not further than at the first entry that could be it: what this does not find, `find` may.
+    /// Looks a flow up, and not further than at the first entry that could be it: the caller has to see whether the service
+    /// is the right one. What this does not find, `find` may.
     #[inline(always)]
-    pub fn find_at(&self, spot: &Spot) -> Option<(Position, Flow)> {
+    pub fn find_at(&self, spot: &Spot) -> Option<(Position, ServiceId, Flow)> {
         let (place, meta) = self.ipv4.first(spot.pair, &[spot.word])?;
         let (service, flow) = Flow::unpack(meta)?;
-        (service == spot.service).then_some((Position { ipv4: true, place }, flow))
+        Some((Position { ipv4: true, place }, service, flow))
+    }
+
+    /// Writes back when a flow is forgotten that `find_at` found there, and nothing else of it.
+    #[inline(always)]
+    pub fn prolong(&mut self, position: Position, service: ServiceId, flow: Flow) {
+        self.ipv4.update(position.place, flow.pack(service));
     }
 
     /// Writes back a flow that `find` found there.
@@ -376,10 +364,10 @@ impl fmt::Debug for FlowReader {
 }
 
 impl FlowReader {
-    /// Looks a flow up by its hash.
+    /// Looks up a flow that goes there.
     #[inline]
-    pub fn find(&self, hash: u64, key: &FlowKey) -> Option<Flow> {
-        let Slot { ipv4, pair } = slot(&self.ipv4, &self.ipv6, self.secret, hash, key);
+    pub fn find(&self, to: Destination, key: &FlowKey) -> Option<Flow> {
+        let Slot { ipv4, pair } = slot(&self.ipv4, &self.ipv6, self.secret, to, key);
         let found = match ipv4 {
             true => self.ipv4.undisturbed(|| self.ipv4.find(pair, &wanted(key))),
             false => self.ipv6.undisturbed(|| self.ipv6.find(pair, &wanted(key))),
@@ -420,10 +408,10 @@ impl FlowReader {
 }
 
 #[inline(always)]
-fn slot(ipv4: &Buckets<1>, ipv6: &Buckets<3>, secret: HashKey, hash: u64, key: &FlowKey) -> Slot {
+fn slot(ipv4: &Buckets<1>, ipv6: &Buckets<3>, secret: HashKey, to: Destination, key: &FlowKey) -> Slot {
     match key.client.v4() {
-        Some(_) => Slot { ipv4: true, pair: ipv4.pair(<[u64; 1]>::of(key).mix(secret, hash, key.service)) },
-        None => Slot { ipv4: false, pair: ipv6.pair(<[u64; 3]>::of(key).mix(secret, hash, key.service)) },
+        Some(_) => Slot { ipv4: true, pair: ipv4.pair(<[u64; 1]>::of(key).mix(secret, to)) },
+        None => Slot { ipv4: false, pair: ipv6.pair(<[u64; 3]>::of(key).mix(secret, to)) },
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::forwarding::index::Index;
+use crate::forwarding::real::Reach;
 use crate::forwarding::{ForwardingState, Options, Path, Real, RealState, Service, ServiceKey, Thresholds};
 use crate::id::ServiceId;
 use crate::packet::Address;
@@ -205,7 +206,7 @@ impl<'a> Builder<'a> {
             // counts go on.
             for real in &mut reals {
                 real.epoch = (real.epoch + 1) & 0xf;
-                real.counters = Arc::new(PerWorker::new(self.workers));
+                real.counters = PerWorker::new(self.workers);
                 real.overloaded = Arc::default();
             }
         }
@@ -226,16 +227,9 @@ impl<'a> Builder<'a> {
         };
         let counters = match same {
             Some(old) => old.counters.clone(),
-            None => Arc::new(PerWorker::new(self.workers)),
+            None => PerWorker::new(self.workers),
         };
-        Ok(Service {
-            key: spec.key,
-            removed: None,
-            reals: reals.into(),
-            options: spec.options,
-            scheduler,
-            counters,
-        })
+        Ok(Service::new(spec.key, spec.options, reals.into(), scheduler, counters))
     }
 
     fn add_real(
@@ -250,7 +244,7 @@ impl<'a> Builder<'a> {
         {
             return Err(BuildError::NoSuchPort(key, spec.address, path.port));
         }
-        let fresh = || Arc::new(PerWorker::new(self.workers));
+        let fresh = || PerWorker::new(self.workers);
         let (slot, epoch, counters, overloaded) = match slots.known.get(&spec.address) {
             Some(&slot) if reals[slot].removed.is_none() => {
                 return Err(BuildError::DuplicateReal(key, spec.address));
@@ -266,12 +260,14 @@ impl<'a> Builder<'a> {
             },
         };
         slots.known.insert(spec.address, slot);
+        let state = state_of(spec);
         let real = Real {
             address: spec.address,
             weight: spec.weight,
             share: spec.share,
             thresholds: spec.thresholds,
-            state: state_of(spec),
+            state,
+            reach: Reach::of(state, spec.path.as_ref(), epoch),
             keeps_flows: spec.keeps_flows,
             path: spec.path,
             epoch,
@@ -329,11 +325,7 @@ fn bury(old: &Service, generation: u64) -> Service {
     if !old.is_live() {
         return old.clone();
     }
-    Service {
-        removed: Some(generation),
-        reals: old.reals.iter().map(|real| bury_real(real, generation)).collect(),
-        ..old.clone()
-    }
+    old.buried(generation, old.reals.iter().map(|real| bury_real(real, generation)).collect())
 }
 
 fn bury_real(real: &Real, generation: u64) -> Real {
@@ -343,6 +335,7 @@ fn bury_real(real: &Real, generation: u64) -> Real {
         share: real.share,
         thresholds: real.thresholds,
         state: RealState::Removed,
+        reach: Reach::NONE,
         keeps_flows: false,
         path: real.path,
         epoch: real.epoch,

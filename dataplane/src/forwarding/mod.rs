@@ -13,7 +13,7 @@ pub mod synced;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::flow::FlowKey;
+use crate::flow::{Destination, FlowKey};
 
 pub use builder::{BuildError, Builder, RealSpec, ServiceSpec};
 pub use real::{Path, Real, RealState, Thresholds};
@@ -118,11 +118,10 @@ impl ForwardingState {
         self.vips.contains(&address)
     }
 
-    /// The hash by which a table has this flow or template (whose client is masked already); none if its service was
-    /// never there.
-    pub fn flow_hash(&self, key: &FlowKey) -> Option<u64> {
+    /// Where a flow or template with this key goes, as flow tables want to know it; none if its service was never there.
+    pub fn destination(&self, key: &FlowKey) -> Option<Destination> {
         let ServiceKey { address, protocol, .. } = *self.service(key.service)?.key();
-        Some(self.hash_key.flow(key.client, address, key.client_port, key.dst_port, protocol as u8))
+        Some(Destination::new(address, protocol))
     }
 
     /// The service with this id, live or gone; none if the id was never given.

@@ -47,6 +47,31 @@ pub struct Path {
     pub vlan: Vlan,
 }
 
+/// All that a plain packet of a settled flow needs to know, side by side.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reach {
+    pub header: MacHeader,
+    pub port: PortId,
+    epoch: u8,
+    /// As of the path; 0: no packet goes this way.
+    mtu: u16,
+}
+
+impl Reach {
+    /// There is more to know.
+    pub(super) const NONE: Reach = Reach { header: MacHeader([0; 12]), port: PortId(0), epoch: 0, mtu: 0 };
+
+    /// Of tenant `epoch`, if it takes old flows, and with the tags that they have.
+    pub(super) fn of(state: RealState, path: Option<&Path>, epoch: u8) -> Reach {
+        match (state, path) {
+            (RealState::Up | RealState::Draining, Some(&Path { header, port, mtu, vlan: Vlan::Keep })) => {
+                Reach { header, port, epoch, mtu }
+            }
+            _ => Reach::NONE,
+        }
+    }
+}
+
 /// Upper and lower connection threshold, as IPVS has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Thresholds {
@@ -70,7 +95,9 @@ pub struct Real {
     pub(super) epoch: u8,
     /// The generation in which it was removed.
     pub(super) removed: Option<u64>,
-    pub(super) counters: Arc<PerWorker<RealCounters>>,
+    /// How a plain packet reaches it.
+    pub(super) reach: Reach,
+    pub(super) counters: PerWorker<RealCounters>,
     /// Above its upper threshold, and not below the lower one since.
     pub(super) overloaded: Arc<AtomicBool>,
 }
@@ -113,6 +140,12 @@ impl Real {
     #[inline(always)]
     pub fn path(&self) -> Option<&Path> {
         self.path.as_ref()
+    }
+
+    /// How a plain packet of this length, bytes, reaches tenant `epoch`; none: there is more to know.
+    #[inline(always)]
+    pub(crate) fn reach(&self, epoch: u8, length: u16) -> Option<&Reach> {
+        (self.reach.epoch == epoch && length <= self.reach.mtu).then_some(&self.reach)
     }
 
     /// The flows it holds, on all workers together.

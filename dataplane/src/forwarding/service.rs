@@ -50,6 +50,43 @@ impl Ports {
     }
 }
 
+/// An IPv4 address, a port and a protocol in one word, so that to compare all three takes one comparison.
+///
+/// ```text
+/// address 63..32 | port 31..16 | protocol 7..0
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exact(u64);
+
+impl Exact {
+    /// Nobody's: no protocol has the number 0.
+    pub const NONE: Exact = Exact(0);
+
+    #[inline(always)]
+    pub const fn new(address: u32, port: u16, protocol: Protocol) -> Self {
+        Exact((address as u64) << 32 | (port as u64) << 16 | protocol as u64)
+    }
+
+    /// What packets to this key have, if all of them have the same.
+    fn of(key: &ServiceKey) -> Exact {
+        match (key.address.v4(), key.ports.single()) {
+            (Some(address), Some(port)) => Exact::new(address, port, key.protocol),
+            _ => Exact::NONE,
+        }
+    }
+
+    /// The address, host order.
+    #[inline(always)]
+    pub const fn address(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline(always)]
+    pub const fn port(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+}
+
 /// How a service treats its flows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -130,14 +167,37 @@ pub struct Service {
     pub(super) key: ServiceKey,
     /// The generation in which it was removed; none: live.
     pub(super) removed: Option<u64>,
+    /// What all packets for it have, if it is live, of IPv4, and has one port.
+    pub(super) exact: Exact,
     /// By slot; real servers that are gone stay as tombstones until their slot is needed.
     pub(super) reals: Arc<[Real]>,
     pub(super) options: Options,
     pub(super) scheduler: Arc<Scheduler>,
-    pub(super) counters: Arc<PerWorker<ServiceCounters>>,
+    pub(super) counters: PerWorker<ServiceCounters>,
 }
 
 impl Service {
+    pub(super) fn new(
+        key: ServiceKey,
+        options: Options,
+        reals: Arc<[Real]>,
+        scheduler: Arc<Scheduler>,
+        counters: PerWorker<ServiceCounters>,
+    ) -> Service {
+        Service { key, removed: None, exact: Exact::of(&key), reals, options, scheduler, counters }
+    }
+
+    /// The same service, no longer configured, with these real servers.
+    pub(super) fn buried(&self, generation: u64, reals: Arc<[Real]>) -> Service {
+        Service { removed: Some(generation), exact: Exact::NONE, reals, ..self.clone() }
+    }
+
+    /// What all packets for it have; `Exact::NONE`: there is no such thing, or it is not live.
+    #[inline(always)]
+    pub(crate) fn exact(&self) -> Exact {
+        self.exact
+    }
+
     /// What clients connect to.
     #[inline(always)]
     pub fn key(&self) -> &ServiceKey {

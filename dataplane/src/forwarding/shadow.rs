@@ -32,12 +32,10 @@ impl ForwardingState {
 impl Service {
     fn shadow(&self, workers: usize, key: HashKey) -> Service {
         Service {
-            key: self.key,
-            removed: self.removed,
             reals: self.reals.iter().map(|real| real.shadow(workers)).collect(),
-            options: self.options,
             scheduler: Scheduler::shadow(&self.scheduler, key),
-            counters: Arc::new(PerWorker::<ServiceCounters>::new(workers)),
+            counters: PerWorker::<ServiceCounters>::new(workers),
+            ..self.clone()
         }
     }
 
@@ -79,8 +77,9 @@ impl Real {
             keeps_flows: self.keeps_flows,
             path: self.path,
             epoch: self.epoch,
+            reach: self.reach,
             removed: self.removed,
-            counters: Arc::new(counters),
+            counters,
             overloaded: Arc::new(AtomicBool::new(self.overloaded.load(Ordering::Relaxed))),
         }
     }

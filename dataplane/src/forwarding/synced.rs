@@ -1,7 +1,7 @@
 //! What other directors told of their flows, for workers to read.
 
 use crate::clock::Tick;
-use crate::flow::{Flow, FlowKey, FlowReader, Timeouts};
+use crate::flow::{Destination, Flow, FlowKey, FlowReader, Timeouts};
 
 /// What a flow is remembered longer than its director has said, in ticks: the way there, and until it is said again. One
 /// that is closing is not.
@@ -22,9 +22,9 @@ impl Synced {
         Synced { flows, since }
     }
 
-    /// What was told of a flow, if it is remembered still.
-    pub fn find(&self, hash: u64, key: &FlowKey, now: Tick) -> Option<Flow> {
-        self.flows.find(hash, key).filter(|flow| !flow.is_expired(now))
+    /// What was told of a flow that goes there, if it is remembered still.
+    pub fn find(&self, to: Destination, key: &FlowKey, now: Tick) -> Option<Flow> {
+        self.flows.find(to, key).filter(|flow| !flow.is_expired(now))
     }
 
     /// Whether the last packet of `own`, a flow that is remembered here, came before the others may have taken over.

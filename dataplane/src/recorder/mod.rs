@@ -17,7 +17,7 @@ mod tap;
 
 use std::sync::Arc;
 
-use crate::flow::{FlowKey, FlowTable};
+use crate::flow::{Destination, FlowKey, FlowTable};
 use crate::forwarding::ForwardingState;
 use crate::id::{RealSlot, ServiceId};
 use crate::packet::{Kind, MacAddress, Packet};
@@ -217,10 +217,9 @@ fn place(scene: Scene<'_>, packet: &Packet) -> (Option<ServiceId>, Option<(RealS
         return (None, None);
     }
     let Some(service) = scene.state.lookup(packet) else { return (None, None) };
-    let Packet { src, dst, src_port, dst_port, protocol, .. } = *packet;
-    let key = FlowKey::new(src, src_port, dst_port, service);
-    let hash = scene.state.hash_key().flow(src, dst, src_port, dst_port, protocol as u8);
-    let flow = scene.flows.find(scene.flows.slot(hash, &key), &key);
+    let key = FlowKey::new(packet.src, packet.src_port, packet.dst_port, service);
+    let to = Destination::new(packet.dst, packet.protocol);
+    let flow = scene.flows.find(scene.flows.slot(to, &key), &key);
     (Some(service), flow.map(|(_, flow)| (flow.real, flow.epoch)))
 }
 

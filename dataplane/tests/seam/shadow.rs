@@ -109,8 +109,8 @@ impl Live {
         if let (Some(id), Some(after)) = (said.service, said.after) {
             let packet = said.packet.expect("it has a flow");
             let key = FlowKey::new(packet.src, packet.src_port, packet.dst_port, id);
-            let hash = self.state.flow_hash(&key).expect("configured");
-            assert_eq!(self.seats[worker].flows.find(hash, &key), Some(after));
+            let to = self.state.destination(&key).expect("configured");
+            assert_eq!(self.seats[worker].flows.find(to, &key), Some(after));
         }
         said
     }
@@ -240,8 +240,8 @@ proptest! {
                     let Ok(packet) = shunt_dataplane::parse::parse(&frame) else { continue };
                     let Some(id) = live.state.lookup(&packet) else { continue };
                     let key = FlowKey::new(packet.src, packet.src_port, packet.dst_port, id);
-                    let hash = live.state.flow_hash(&key).expect("configured");
-                    let (now, slot) = (live.now, live.synced.slot(hash, &key));
+                    let to = live.state.destination(&key).expect("configured");
+                    let (now, slot) = (live.now, live.synced.slot(to, &key));
                     let flow = Flow { real: RealSlot(real), epoch: 0, state, expires: now.after(900) };
                     match live.synced.find(slot, &key) {
                         Some((position, _)) => live.synced.update(position, &key, flow),

@@ -53,8 +53,8 @@ impl Told {
         let (slot, real) = service.reals().find(|(_, r)| r.address() == address(real)).expect("configured");
         let now = Tick::from_millis(self.rig.now);
         let flow = Flow { real: slot, epoch: real.epoch(), state, expires: now.after(seconds * SECOND) };
-        let hash = forwarding.flow_hash(&key).expect("the service is there");
-        let place = self.table.slot(hash, &key);
+        let to = forwarding.destination(&key).expect("the service is there");
+        let place = self.table.slot(to, &key);
         match self.table.find(place, &key) {
             Some((position, _)) => self.table.update(position, &key, flow),
             None => drop(self.table.insert(place, &key, flow, now, 1000, |_, _| false)),

@@ -9,12 +9,12 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use shunt_dataplane::clock::Tick;
 use shunt_dataplane::flow::table::{Aged, Inserted, MIN_ENTRIES, Victim};
-use shunt_dataplane::flow::{Capacity, Flow, FlowKey, FlowState, FlowTable, Timeouts};
+use shunt_dataplane::flow::{Capacity, Destination, Flow, FlowKey, FlowState, FlowTable, Timeouts};
 use shunt_dataplane::forwarding::{RealSlot, ServiceId};
-use shunt_dataplane::packet::Address;
+use shunt_dataplane::packet::{Address, Protocol};
 
-/// The hash of every flow here: what tells their buckets apart is the key and the boot key.
-const HASH: u64 = 42;
+/// Where every flow here goes: what tells their buckets apart is the key and the boot key.
+const TO: Destination = Destination::new(Address::from_v4(0xc000_020a), Protocol::Tcp);
 const WEB: ServiceId = ServiceId(1);
 const DNS: ServiceId = ServiceId(2);
 /// The whole table.
@@ -42,11 +42,11 @@ fn key(family: Family, n: u32, service: ServiceId) -> FlowKey {
 
 /// Keys that all have the same two buckets; key number `n` is one of `service(n)`.
 fn mates(table: &FlowTable, family: Family, service: impl Fn(usize) -> ServiceId) -> Vec<FlowKey> {
-    let wanted = table.slot(HASH, &key(family, 0, service(0)));
+    let wanted = table.slot(TO, &key(family, 0, service(0)));
     let mut mates = Vec::new();
     for n in 0.. {
         let key = key(family, n, service(mates.len()));
-        if table.slot(HASH, &key) == wanted {
+        if table.slot(TO, &key) == wanted {
             mates.push(key);
         }
         if mates.len() == 20 {
@@ -62,11 +62,11 @@ fn flow(state: FlowState, real: u16, expires: u32) -> Flow {
 
 /// Inserts at tick 0, for a service that may have everything; nothing is dispensable.
 fn insert(table: &mut FlowTable, key: &FlowKey, flow: Flow) -> Inserted {
-    table.insert(table.slot(HASH, key), key, flow, Tick::new(0), ALL, |_, _| false)
+    table.insert(table.slot(TO, key), key, flow, Tick::new(0), ALL, |_, _| false)
 }
 
 fn real_of(table: &FlowTable, key: &FlowKey) -> Option<u16> {
-    table.find(table.slot(HASH, key), key).map(|(_, flow)| flow.real.0)
+    table.find(table.slot(TO, key), key).map(|(_, flow)| flow.real.0)
 }
 
 #[test]
@@ -116,17 +116,18 @@ fn a_table_that_is_not_nearly_full_turns_hardly_anybody_away() {
 }
 
 #[test]
-fn flows_whose_hashes_collide_spread_over_the_table_as_others_do() {
-    // All flows here have one hash; `turned_away` shows that they find room. Two boots put them elsewhere.
+fn where_a_flow_stands_depends_on_its_destination_and_on_the_boot() {
+    // All flows here go to one destination; `turned_away` shows that they find room. Two boots put them elsewhere.
     for family in FAMILIES {
         let tables = [1, 2].map(|boot_key| FlowTable::new(Capacity::each(1 << 18), boot_key));
         let keys: Vec<FlowKey> = (0..1000).map(|n| key(family, n, WEB)).collect();
         let slots: HashSet<String> =
-            keys.iter().map(|key| format!("{:?}", tables[0].slot(HASH, key))).collect();
+            keys.iter().map(|key| format!("{:?}", tables[0].slot(TO, key))).collect();
         assert_eq!(slots.len(), keys.len(), "no two have the same two buckets");
-        assert!(keys.iter().all(|key| tables[0].slot(HASH, key) != tables[1].slot(HASH, key)));
-        // And the hash has its say, too.
-        assert_ne!(tables[0].slot(1, &keys[0]), tables[0].slot(2, &keys[0]));
+        assert!(keys.iter().all(|key| tables[0].slot(TO, key) != tables[1].slot(TO, key)));
+        let to = |vip, protocol| tables[0].slot(Destination::new(Address::from_v4(vip), protocol), &keys[0]);
+        assert_ne!(to(1, Protocol::Tcp), to(2, Protocol::Tcp));
+        assert_ne!(to(1, Protocol::Tcp), to(1, Protocol::Udp));
     }
 }
 
@@ -156,7 +157,7 @@ fn a_newcomer_takes_the_place_of_the_expired_before_the_closing_before_those_on_
         let newcomer = flow(FlowState::Established, 100, 5000);
         let mut order = Vec::new();
         for key in newcomers {
-            let slot = table.slot(HASH, key);
+            let slot = table.slot(TO, key);
             let inserted = table.insert(slot, key, newcomer, now, ALL, |key, flow| {
                 assert_eq!(remembered.iter().position(|k| k == key).unwrap_or(100), usize::from(flow.real.0));
                 [5, 7].contains(&flow.real.0)
@@ -198,7 +199,7 @@ fn a_service_that_holds_its_share_may_replace_flows_of_its_own_only() {
         let mut table = FlowTable::new(Capacity::each(MIN_ENTRIES), 99);
         let keys = mates(&table, family, |n| if n % 2 == 0 { WEB } else { DNS });
         let mut put = |n: usize, state, share| {
-            let (key, slot) = (&keys[n], table.slot(HASH, &keys[n]));
+            let (key, slot) = (&keys[n], table.slot(TO, &keys[n]));
             let inserted = table.insert(slot, key, flow(state, 0, 240), Tick::new(0), share, |_, _| false);
             match inserted {
                 Inserted::Free => ("free", table.held(WEB), table.held(DNS)),
@@ -232,7 +233,7 @@ fn a_share_is_one_entry_at_least() {
     let mut table = FlowTable::new(Capacity::each(MIN_ENTRIES), 99);
     for (n, expected) in [(0, Inserted::Free), (1, Inserted::Refused)] {
         let key = key(Family::V4, n, WEB);
-        let slot = table.slot(HASH, &key);
+        let slot = table.slot(TO, &key);
         let established = flow(FlowState::Established, 0, 3600);
         assert_eq!(table.insert(slot, &key, established, Tick::new(0), 0, |_, _| false), expected);
     }
@@ -248,7 +249,7 @@ fn a_flood_of_one_service_costs_another_no_flow_and_no_newcomer_its_place() {
             let now = Tick::new(n / 1000);
             let attack = key(family, 1_000_000 + n, WEB);
             let syn = flow(FlowState::SynReceived, 0, n / 1000 + 240);
-            match table.insert(table.slot(HASH, &attack), &attack, syn, now, 300, |_, _| false) {
+            match table.insert(table.slot(TO, &attack), &attack, syn, now, 300, |_, _| false) {
                 Inserted::Free => {}
                 Inserted::Replaced(old, ..) => {
                     assert_eq!(old.service, WEB, "number {n}");
@@ -261,7 +262,7 @@ fn a_flood_of_one_service_costs_another_no_flow_and_no_newcomer_its_place() {
                 let state = if n % 240 == 0 { FlowState::Established } else { FlowState::SynReceived };
                 let key = key(family, n, DNS);
                 let flow = flow(state, n as u16, n / 1000 + 3600);
-                let inserted = table.insert(table.slot(HASH, &key), &key, flow, now, ALL, |_, _| false);
+                let inserted = table.insert(table.slot(TO, &key), &key, flow, now, ALL, |_, _| false);
                 assert!(!matches!(inserted, Inserted::Refused), "number {n}");
                 theirs.push((n as u16, key));
             }
@@ -283,7 +284,7 @@ fn a_removed_flow_is_forgotten_and_its_place_free() {
         for key in &keys[..8] {
             insert(&mut table, key, flow(FlowState::Established, 0, 3600));
         }
-        let (position, _) = table.find(table.slot(HASH, &keys[3]), &keys[3]).expect("remembered");
+        let (position, _) = table.find(table.slot(TO, &keys[3]), &keys[3]).expect("remembered");
         table.remove(position);
         // Nobody stands there any more.
         table.remove(position);

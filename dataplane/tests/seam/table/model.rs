@@ -4,9 +4,9 @@ use hashbrown::HashMap;
 use proptest::prelude::*;
 use shunt_dataplane::clock::Tick;
 use shunt_dataplane::flow::table::{Aged, Inserted, MIN_ENTRIES, Victim};
-use shunt_dataplane::flow::{Capacity, Flow, FlowKey, FlowState, FlowTable, Timeouts};
+use shunt_dataplane::flow::{Capacity, Destination, Flow, FlowKey, FlowState, FlowTable, Timeouts};
 use shunt_dataplane::forwarding::{RealSlot, ServiceId};
-use shunt_dataplane::hash::HashKey;
+use shunt_dataplane::packet::{Address, Protocol};
 
 use super::{Family, client};
 
@@ -51,11 +51,9 @@ fn key(n: u32) -> FlowKey {
     }
 }
 
-/// Half of the keys share a hash.
-fn hash(key: &FlowKey) -> u64 {
-    let client = key.client.bits() as u64;
-    let fields = client << 32 | u64::from(key.client_port) << 16 | u64::from(key.dst_port);
-    HashKey([1, 2]).words(if key.service.0 < 2 { 0 } else { fields }, 0)
+/// Services 0 and 1 have one destination.
+fn to(key: &FlowKey) -> Destination {
+    Destination::new(Address::from_v4(u32::from(key.service.0.max(1))), Protocol::Tcp)
 }
 
 /// What the dataplane would hear from a scheduler.
@@ -116,14 +114,14 @@ impl Pair {
 
     fn packet(&mut self, n: u32, state: FlowState, real: u16, timeout: u32) {
         let key = key(n);
-        let slot = self.table.slot(hash(&key), &key);
+        let slot = self.table.slot(to(&key), &key);
         let expires = self.now + u64::from(timeout);
         let flow =
             Flow { real: RealSlot(real), epoch: (real & 0xf) as u8, state, expires: self.tick(expires) };
         let found = self.table.find(slot, &key);
         let known = self.model.get(&key).map(|known| known.flow);
         assert_eq!(found.map(|(_, flow)| flow), known);
-        assert_eq!(self.table.reader().find(hash(&key), &key), known);
+        assert_eq!(self.table.reader().find(to(&key), &key), known);
         if let Some((position, _)) = found {
             self.table.update(position, &key, flow);
             self.model.insert(key, Known { flow, expires });
@@ -133,7 +131,7 @@ impl Pair {
         let sated = self.held(key.service) >= (MIN_ENTRIES * usize::from(share) / 1000).max(1);
         // Whoever has the same two buckets, and may be pushed aside: nobody may have been passed over.
         let best = |pair: &Pair| {
-            let mates = pair.model.iter().filter(|(mate, _)| pair.table.slot(hash(mate), mate) == slot);
+            let mates = pair.model.iter().filter(|(mate, _)| pair.table.slot(to(mate), mate) == slot);
             let mates = mates.filter(|(mate, _)| !sated || mate.service == key.service);
             mates.filter_map(|(_, known)| known.rank(pair.now)).map(|(_, rank)| rank).min()
         };
@@ -161,7 +159,7 @@ impl Pair {
 
     fn remove(&mut self, n: u32) {
         let key = key(n);
-        if let Some((position, _)) = self.table.find(self.table.slot(hash(&key), &key), &key) {
+        if let Some((position, _)) = self.table.find(self.table.slot(to(&key), &key), &key) {
             self.table.remove(position);
             assert!(self.model.remove(&key).is_some());
         }

@@ -10,7 +10,7 @@ use shunt_dataplane::flow::table::MIN_ENTRIES;
 use shunt_dataplane::flow::{Capacity, FlowKey, FlowState, FlowTable, FragmentTable};
 use shunt_dataplane::forwarding::{RealSlot, ServiceId};
 
-use super::{FAMILIES, Family, HASH, WEB, client, flow, insert, mates};
+use super::{FAMILIES, Family, TO, WEB, client, flow, insert, mates};
 
 const ROUNDS: u32 = 2_000_000;
 
@@ -46,19 +46,19 @@ fn a_reader_never_takes_the_server_of_one_flow_for_that_of_another() {
             for n in 0..ROUNDS {
                 let n = n as usize % keys.len();
                 let key = &keys[n];
-                if table.find(table.slot(HASH, key), key).is_none() {
+                if table.find(table.slot(TO, key), key).is_none() {
                     insert(&mut table, key, flow(FlowState::SynReceived, n as u16, 240));
                 }
                 // Some find a free place.
                 let old = &keys[(n * n + 7) % keys.len()];
-                if let Some((position, _)) = table.find(table.slot(HASH, old), old) {
+                if let Some((position, _)) = table.find(table.slot(TO, old), old) {
                     table.remove(position);
                 }
             }
         };
         beside(write, || {
             for key in &keys {
-                if let Some(flow) = reader.find(HASH, key) {
+                if let Some(flow) = reader.find(TO, key) {
                     found += 1;
                     assert_eq!(Some(flow.real), right(key), "after {found} good answers");
                 }
@@ -86,7 +86,7 @@ fn a_reader_never_sees_a_key_that_is_half_one_and_half_another() {
     let write = || {
         for n in 0..ROUNDS {
             let key = whole((n % 500) as u16);
-            if table.find(table.slot(HASH, &key), &key).is_none() {
+            if table.find(table.slot(TO, &key), &key).is_none() {
                 insert(&mut table, &key, flow(FlowState::SynReceived, 7, 240));
             }
         }
@@ -109,14 +109,14 @@ fn a_flow_that_stands_there_is_found_however_often_it_is_updated() {
         insert(&mut table, &key, flow(FlowState::Established, 7, 0));
         let write = || {
             for n in 0..ROUNDS {
-                let (position, _) = table.find(table.slot(HASH, &key), &key).expect("it stands there");
+                let (position, _) = table.find(table.slot(TO, &key), &key).expect("it stands there");
                 table.update(position, &key, flow(FlowState::Established, 7, n));
             }
         };
         let mut last = 0;
         beside(write, || {
             for _ in 0..100 {
-                let expires = reader.find(HASH, &key).expect("it stands there").expires.number();
+                let expires = reader.find(TO, &key).expect("it stands there").expires.number();
                 assert!(expires >= last, "{expires} after {last}");
                 last = expires;
                 assert_eq!(reader.iter().count(), 1);
