@@ -2,6 +2,7 @@
 //! number means.
 
 pub mod memory;
+pub mod regress;
 pub mod report;
 pub mod state;
 pub mod traffic;
