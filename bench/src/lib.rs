@@ -2,6 +2,7 @@
 //! number means.
 
 pub mod memory;
+pub mod plot;
 pub mod regress;
 pub mod report;
 pub mod state;
