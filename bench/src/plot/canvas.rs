@@ -15,7 +15,9 @@ pub const PEERS: RGBColor = RGBColor(110, 119, 129);
 pub const PEERS_PALE: RGBColor = RGBColor(199, 205, 212);
 /// A third one, told apart from both.
 pub const ORANGE: RGBColor = RGBColor(188, 76, 0);
-/// And a fourth.
+/// And a fourth and a fifth.
+pub const PURPLE: RGBColor = RGBColor(130, 80, 223);
+/// See [`PURPLE`].
 pub const GREEN: RGBColor = RGBColor(26, 127, 55);
 const INK: RGBColor = RGBColor(31, 35, 40);
 const FAINT: RGBColor = RGBColor(89, 99, 110);

@@ -3,7 +3,7 @@
 use plotters::style::RGBColor;
 
 use super::Results;
-use super::canvas::{Axis, FOOT, GREEN, ORANGE, OURS, OURS_PALE, PEERS, Side, TOP, WIDTH, drawing};
+use super::canvas::{Axis, FOOT, GREEN, ORANGE, OURS, PEERS, PURPLE, Side, TOP, WIDTH, drawing};
 
 const HEIGHT: u32 = 440;
 /// Room for the figures of the vertical axis, and for the names at the ends of the curves.
@@ -14,7 +14,7 @@ const APART: i32 = 19;
 
 /// A row of `flows`, its name in the drawing, and its colour.
 const CURVES: [(&str, &str, RGBColor); 3] = [
-    ("pass/worker", "shunt, copied in and out", OURS_PALE),
+    ("pass/worker", "shunt, copied in and out", PURPLE),
     ("pass/director", "shunt's decision", OURS),
     ("pass/hashbrown", "the same on hashbrown", ORANGE),
 ];
