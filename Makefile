@@ -13,8 +13,9 @@ demo: deps
 	target/release/demo
 
 # One build for all: `cargo test` makes the programs too, the shunt that the lab runs among them. Programs have no tests of their
-# own; all others are run.
+# own, and are not built a second time to find that out.
 test: bench-deps lint
+	@! grep -rn '#\[test\]' */src/bin control/src/main.rs || { echo "A test in a program is not run: put it into the library"; exit 1; }
 	$(CARGO) test --locked --workspace --lib --test '*'
 	$(CARGO) test --locked --workspace --doc
 

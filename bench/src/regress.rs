@@ -34,8 +34,8 @@ pub enum Fault {
     },
     /// A row that nobody has counted before.
     New(Count),
-    /// Another compiler, so that neither the source nor its author need be to blame.
-    Compiler {
+    /// Another compiler, or another profile: then the source need not be to blame.
+    Build {
         /// Now.
         now: String,
         /// When it was committed.
@@ -43,8 +43,8 @@ pub enum Fault {
     },
 }
 
-/// What is wrong with these counts, if `committed` is what they should be; `here` says what they were counted with. A compiler
-/// of another version is no fault by itself.
+/// What is wrong with these counts, if `committed` is what they should be; `here` says what they were counted with. Another
+/// build is no fault by itself.
 pub fn judge(counts: &[Count], committed: &[Row], here: &[Row]) -> Vec<Fault> {
     let before = |count: &Count| {
         let row = committed.iter().find(|row| {
@@ -62,13 +62,16 @@ pub fn judge(counts: &[Count], committed: &[Row], here: &[Row]) -> Vec<Fault> {
             None => Some(Fault::New(count.clone())),
         })
         .collect();
-    let rustc = |rows: &[Row]| {
-        let row = rows.iter().find(|row| row.group == "machine" && row.row == "rustc");
-        row.map_or("another one".to_owned(), |row| row.value.clone())
+    let build = |rows: &[Row]| {
+        let word = |word| {
+            let row = rows.iter().find(|row| row.group == "machine" && row.row == word);
+            row.map_or("unknown", |row| &row.value).to_owned()
+        };
+        format!("{}, profile {}", word("rustc"), word("profile"))
     };
-    let (now, before) = (rustc(here), rustc(committed));
+    let (now, before) = (build(here), build(committed));
     if !faults.is_empty() && now != before {
-        faults.push(Fault::Compiler { now, before });
+        faults.push(Fault::Build { now, before });
     }
     faults
 }
@@ -84,9 +87,9 @@ impl fmt::Display for Fault {
             Fault::New(Count { group, row, parameter, .. }) => {
                 write!(f, "{group},{row},{parameter}: not in the file: count anew, and commit that")
             }
-            Fault::Compiler { now, before } => write!(
+            Fault::Build { now, before } => write!(
                 f,
-                "the compiler is {now}, what is committed was counted with {before}: count what is committed anew with this one, \
+                "this was built with {now}, what is committed with {before}: count the committed source anew, built like this one, \
                  to tell the two apart"
             ),
         }

@@ -132,12 +132,27 @@ fn machine() -> Vec<(&'static str, String)> {
             std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
         ),
         ("rustc", first_line("rustc", &["--version"])),
+        ("profile", profile()),
         ("dpdk", first_line("dpkg-query", &["-W", "-f", "${Version}", "dpdk"])),
         ("nftables", first_line("nft", &["--version"])),
         ("valgrind", first_line("valgrind", &["--version"])),
         ("date", first_line("date", &["-u", "+%Y-%m-%d"])),
         ("commit", first_line("git", &["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"])),
     ]
+}
+
+/// What the build was told beside Cargo.toml: a build without LTO has over twice the instructions a frame.
+fn profile() -> String {
+    let [lto, units] =
+        [option_env!("CARGO_PROFILE_RELEASE_LTO"), option_env!("CARGO_PROFILE_RELEASE_CODEGEN_UNITS")];
+    match (cfg!(debug_assertions), lto, units) {
+        (true, ..) => "with debug assertions: no figure of it counts".to_owned(),
+        (false, None, None) => "release".to_owned(),
+        (false, lto, units) => {
+            let told = |word: Option<&str>| word.unwrap_or("as usual").to_owned();
+            format!("release; but LTO {} and codegen units {}", told(lto), told(units))
+        }
+    }
 }
 
 /// The size of the last cache, as the kernel writes it: a table that fits into it is another table than one that does not.
