@@ -29,7 +29,7 @@ struct Arguments {
 
 fn main() {
     let Arguments { quick, sets, output } = Arguments::parse();
-    for unknown in sets.iter().filter(|wanted| SETS.iter().all(|set| set.name != **wanted)) {
+    if let Some(unknown) = sets.iter().find(|wanted| SETS.iter().all(|set| set.name != **wanted)) {
         let known = SETS.map(|set| set.name).join(", ");
         eprintln!("There is no set {unknown:?}; there are {known}.");
         std::process::exit(2);
