@@ -4,8 +4,6 @@ set -eu
 
 # To build: clang compiles the XDP program; it and the others (llvm, m4, libelf, zlib) are for libxdp, which xsk-rs builds.
 build="clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev pkg-config m4 make"
-# To measure: valgrind counts instructions.
-measuring="valgrind"
 # For the lab: namespaces, captures, real servers and clients.
 # haproxy, Exim, dnsmasq and OpenSSH are what health checks are made of; keepalived is the director to get along with;
 # prometheus (with promtool) is who reads the metrics; ethtool changes the number of queues; net-tools and iputils-ping are what an old
@@ -14,14 +12,17 @@ lab="iproute2 procps tcpdump nginx-light curl iptables nftables iperf3 haproxy e
 # For the package and the unit: what builds, judges and reads them.
 packaging="dpkg-dev binutils lintian systemd man-db"
 
+# To count instructions.
+counting="valgrind"
 # For the comparison on veth: the peers. Debian has the version of DPDK in the names of its drivers.
-bench="dpdk librte-net-af-xdp* librte-mempool-ring* librte-bus-vdev*"
+bench="$counting dpdk librte-net-af-xdp* librte-mempool-ring* librte-bus-vdev*"
 
 case "${1:-}" in
-"") wanted="$build $measuring $lab $packaging" ;;
+"") wanted="$build $lab $packaging" ;;
+counting) wanted="$counting" ;;
 bench) wanted="$bench" ;;
 *)
-	echo "usage: $0 [bench]" >&2
+	echo "usage: $0 [counting|bench]" >&2
 	exit 2
 	;;
 esac

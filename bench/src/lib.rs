@@ -2,6 +2,8 @@
 //! number means.
 
 pub mod memory;
+pub mod plot;
+pub mod regress;
 pub mod report;
 pub mod state;
 pub mod traffic;

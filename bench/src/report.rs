@@ -1,4 +1,7 @@
-//! Results as CSV: `group,row,parameter,value,unit`, with the machine that they are of at the top.
+//! Results as CSV: `group,row,parameter,value,unit`, with what they are of at the top: machine, kernel, versions, day. A figure
+//! without these is worth nothing, so no program here writes its own.
+//!
+//! *Invariant*: what is written names neither a host nor a path of this machine.
 
 use std::fmt::Write as _;
 use std::io;
@@ -48,6 +51,11 @@ impl Report {
         writeln!(self.0, "{}", columns.join(",")).expect("writing to a string");
     }
 
+    /// What it says, to be read by [`parse`].
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Writes it as `name` into the folder of results; returns where.
     ///
     /// # Errors
@@ -80,11 +88,19 @@ pub struct Row {
 /// # Errors
 /// The file cannot be read, or a line has not five columns.
 pub fn read(path: &Path) -> io::Result<Vec<Row>> {
-    let text = std::fs::read_to_string(path)?;
+    parse(&std::fs::read_to_string(path)?)
+        .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
+}
+
+/// The rows of a report's text.
+///
+/// # Errors
+/// A line has not five columns.
+pub fn parse(text: &str) -> io::Result<Vec<Row>> {
     let rows = text.lines().filter(|line| !line.is_empty() && *line != HEADER).map(|line| {
         let columns: Vec<String> = line.split(',').map(str::to_owned).collect();
         let [group, row, parameter, value, unit] = <[String; 5]>::try_from(columns)
-            .map_err(|_| io::Error::other(format!("{}: not five columns: {line}", path.display())))?;
+            .map_err(|_| io::Error::other(format!("not five columns: {line}")))?;
         Ok(Row { group, row, parameter, value, unit })
     });
     rows.collect()
@@ -109,21 +125,47 @@ fn machine() -> Vec<(&'static str, String)> {
     vec![
         ("processor", of_cpu("model name")),
         ("cores", std::thread::available_parallelism().map_or(0, usize::from).to_string()),
+        ("last cache", last_cache()),
         ("virtual", if virtual_machine { "yes" } else { "no" }.to_owned()),
         (
             "kernel",
             std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
         ),
         ("rustc", first_line("rustc", &["--version"])),
+        ("profile", profile()),
         ("dpdk", first_line("dpkg-query", &["-W", "-f", "${Version}", "dpdk"])),
         ("nftables", first_line("nft", &["--version"])),
+        ("valgrind", first_line("valgrind", &["--version"])),
+        ("date", first_line("date", &["-u", "+%Y-%m-%d"])),
         ("commit", first_line("git", &["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"])),
     ]
+}
+
+/// What the build was told beside Cargo.toml: a build without LTO has over twice the instructions a frame.
+fn profile() -> String {
+    let [lto, units] =
+        [option_env!("CARGO_PROFILE_RELEASE_LTO"), option_env!("CARGO_PROFILE_RELEASE_CODEGEN_UNITS")];
+    match (cfg!(debug_assertions), lto, units) {
+        (true, ..) => "with debug assertions: no figure of it counts".to_owned(),
+        (false, None, None) => "release".to_owned(),
+        (false, lto, units) => {
+            let told = |word: Option<&str>| word.unwrap_or("as usual").to_owned();
+            format!("release; but LTO {} and codegen units {}", told(lto), told(units))
+        }
+    }
+}
+
+/// The size of the last cache, as the kernel writes it: a table that fits into it is another table than one that does not.
+pub fn last_cache() -> String {
+    let of =
+        |n: usize| std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{n}/size")).ok();
+    (0..8).rev().find_map(of).map_or("unknown".to_owned(), |size| size.trim().to_owned())
 }
 
 /// The first line of what a program says of itself; none if it is not there.
 fn first_line(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
+    let output = output.ok().filter(|output| output.status.success());
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     text.lines().next().unwrap_or("none").to_owned()
 }

@@ -1,13 +1,16 @@
-//! Counts the instructions of a frame with callgrind: a figure that a noisy machine does not change. CSV on the standard
-//! output.
+//! Counts the instructions of a frame with callgrind: a figure that a noisy machine does not change.
 //!
-//! `count`: all rows that are counted. `count --check FILE`: the same, and fails if one has more than 3 % more than FILE
-//! says. `count --row SET N BURSTS`: does what is counted; callgrind runs this.
+//! `count`: all rows that are counted, into bench/results. `count --check FILE`: the same, written nowhere, and fails if one
+//! has more than 3 % more than FILE says. `count --row SET SITTING ROW BURSTS`: does what is counted; callgrind runs this.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use shunt_bench::memory::sets::SETS;
+use shunt_bench::regress::{Count, MORE, judge};
+use shunt_bench::report::{Report, parse, read};
 use shunt_dataplane::port::BURST;
 
 /// Bursts of a row.
@@ -17,99 +20,148 @@ const MOST_FLOWS: usize = 1_000;
 const MOST_SERVICES: usize = 100;
 /// Rows that need a clock or another thread.
 const TIMED: [&str; 2] = ["publish", "flood"];
-/// What a row may have more than it had.
-const MORE: f64 = 1.03;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--row", set, row, bursts] => {
+        ["--row", set, sitting, row, bursts] => {
             let number = |text: &str| text.parse::<usize>().expect("a number");
             let set = SETS.iter().find(|known| known.name == set).expect("a set of that name");
-            (set.rows)().swap_remove(number(row)).run(number(bursts));
+            let mut rows = (set.sittings)().swap_remove(number(sitting));
+            rows.swap_remove(number(row)).run(number(bursts));
             ExitCode::SUCCESS
         }
-        ["--check", file] => check(&counted(), file),
+        ["--check", file] => check(file),
         [] => {
-            counted();
+            let path = report(&counted()).write("instructions.csv").expect("bench/results can be written to");
+            println!("All figures: {}", path.display());
             ExitCode::SUCCESS
         }
         _ => {
             eprintln!("count [--check FILE]");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }
 
-/// Name of a row, and its instructions a frame.
-type Counts = Vec<(String, f64)>;
+fn report(counts: &[Count]) -> Report {
+    let mut report = Report::of_this_machine();
+    for Count { group, row, parameter, instructions } in counts {
+        report.figure(group, row, parameter, *instructions, "instructions");
+    }
+    report
+}
 
-/// Counts, and tells.
-fn counted() -> Counts {
-    println!("group,row,parameter,value,unit");
-    let mut counts = Counts::new();
+/// Fails if a row has become longer, or is not in `file`.
+fn check(file: &str) -> ExitCode {
+    let committed = match read(file.as_ref()) {
+        Ok(rows) => rows,
+        Err(error) => {
+            eprintln!("{file}: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let counts = counted();
+    let here = parse(report(&[]).text()).expect("it is ours");
+    let faults = judge(&counts, &committed, &here);
+    if faults.is_empty() {
+        println!(
+            "None of {} rows has over {MORE} % more instructions a frame than {file} says.",
+            counts.len()
+        );
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("\nFrames have become more expensive than {file} says:");
+    for fault in &faults {
+        eprintln!("  {fault}");
+    }
+    eprintln!(
+        "Make the path as short as it was: the commits since tell what was added to it. If it is worth its price, say so in the \
+         commit, and commit what target/release/count writes to bench/results/instructions.csv with it."
+    );
+    ExitCode::FAILURE
+}
+
+/// A row to be counted, and the one of its sitting that writes the same frames.
+struct Planned {
+    set: &'static str,
+    sitting: usize,
+    row: usize,
+    floor: usize,
+    name: String,
+    parameter: String,
+}
+
+/// Counts on all cores at once, since what others do changes nothing, and tells.
+fn counted() -> Vec<Count> {
+    let planned = planned();
+    let jobs: BTreeSet<Job> = planned.iter().flat_map(|row| [row.job(row.row), row.job(row.floor)]).collect();
+    let (jobs, next, counted) = (Vec::from_iter(jobs), AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let count = instructions(job);
+                    counted.lock().unwrap_or_else(PoisonError::into_inner).insert(job, count);
+                }
+            });
+        }
+    });
+    let counted = counted.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let counts = planned.iter().map(|row| {
+        let instructions = counted[&row.job(row.row)] - counted[&row.job(row.floor)];
+        println!("{:<10} {:<22} {:>12} {instructions:>8.1}", row.set, row.name, row.parameter);
+        let (group, row, parameter) = (row.set.to_owned(), row.name.clone(), row.parameter.clone());
+        Count { group, row, parameter, instructions }
+    });
+    counts.collect()
+}
+
+/// Set, sitting and row, as `--row` takes them.
+type Job = (&'static str, usize, usize);
+
+impl Planned {
+    fn job(&self, row: usize) -> Job {
+        (self.set, self.sitting, row)
+    }
+}
+
+fn planned() -> Vec<Planned> {
+    let mut planned: Vec<Planned> = Vec::new();
     for set in SETS.iter().filter(|set| !TIMED.contains(&set.name)) {
-        let mut writing = HashMap::new();
-        for (n, row) in (set.rows)().iter().enumerate() {
-            let is_of_services = ["services", "stage/lookup"].contains(&row.name.as_str());
-            let most = if is_of_services { MOST_SERVICES } else { MOST_FLOWS };
-            if row.parameter.parse::<usize>().is_ok_and(|parameter| parameter > most) {
-                continue;
+        for (sitting, rows) in (set.sittings)().into_iter().enumerate() {
+            for (n, row) in rows.into_iter().enumerate() {
+                let is_of_services = ["services", "stage/lookup"].contains(&row.name.as_str());
+                let most = if is_of_services { MOST_SERVICES } else { MOST_FLOWS };
+                let is_large = row.parameter.parse::<usize>().is_ok_and(|parameter| parameter > most);
+                let is_told = planned.iter().any(|other| {
+                    (other.set, &other.name, &other.parameter) == (set.name, &row.name, &row.parameter)
+                });
+                if is_large || is_told || row.floor == n {
+                    continue;
+                }
+                let (floor, name, parameter) = (row.floor, row.name, row.parameter);
+                planned.push(Planned { set: set.name, sitting, row: n, floor, name, parameter });
             }
-            let floor = *writing.entry(row.floor).or_insert_with(|| instructions(set.name, row.floor));
-            if row.floor == n {
-                continue;
-            }
-            let (name, count) =
-                (format!("{},{},{}", set.name, row.name, row.parameter), instructions(set.name, n) - floor);
-            println!("{name},{count:.1},instructions");
-            counts.push((name, count));
         }
     }
-    counts
+    planned
 }
 
 /// Instructions of a frame of a row, its writing included.
-fn instructions(set: &str, row: usize) -> f64 {
+fn instructions((set, sitting, row): &Job) -> f64 {
     let own = std::env::current_exe().expect("a program knows itself");
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"])
         .arg("--toggle-collect=*shunt_bench::memory::measured*")
         .arg(own)
-        .args(["--row", set, &row.to_string(), &BURSTS.to_string()])
+        .args(["--row", set, &sitting.to_string(), &row.to_string(), &BURSTS.to_string()])
         .output()
-        .expect("valgrind is installed");
+        .unwrap_or_else(|error| {
+            panic!("valgrind cannot be run: {error} (sh tests/install-packages.sh bench)")
+        });
     let told = String::from_utf8_lossy(&output.stderr);
     let count = told.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse::<f64>().ok());
     count.unwrap_or_else(|| panic!("valgrind counts nothing: {told}")) / (BURSTS * BURST) as f64
-}
-
-fn check(counts: &Counts, file: &str) -> ExitCode {
-    let committed = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
-    let before: HashMap<&str, f64> = committed
-        .lines()
-        .filter_map(|line| {
-            let (rest, _unit) = line.rsplit_once(',')?;
-            let (name, value) = rest.rsplit_once(',')?;
-            Some((name, value.parse().ok()?))
-        })
-        .collect();
-    let mut verdict = ExitCode::SUCCESS;
-    for (name, count) in counts {
-        match before.get(name.as_str()) {
-            // Of few instructions one is much.
-            Some(before) if *count > before * MORE + 1.0 => {
-                eprintln!(
-                    "{name}: {count:.1} instructions a frame, {before:.1} in {file}: more than 3 % more"
-                );
-                verdict = ExitCode::FAILURE;
-            }
-            Some(_) => {}
-            None => {
-                eprintln!("{name} is not in {file}: count anew, and commit that");
-                verdict = ExitCode::FAILURE;
-            }
-        }
-    }
-    verdict
 }

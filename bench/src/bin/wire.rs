@@ -8,7 +8,7 @@ use shunt_bench::report::Report;
 use shunt_bench::wire::histogram::{BUCKETS, Histogram};
 use shunt_bench::wire::statistics::{paired, spread};
 use shunt_bench::wire::subject::{Kind, Stand};
-use shunt_bench::wire::{cores, interrupt, measure};
+use shunt_bench::wire::{cores, interrupt, measure, roll_call};
 
 /// Flows of the searches and of the latencies.
 const FLOWS: u32 = 1000;
@@ -80,6 +80,7 @@ fn main() {
             |name: &String| Kind::named(name).unwrap_or_else(|| panic!("there is no subject {name:?}"));
         arguments.only.iter().map(named).collect()
     };
+    let kinds = roll_call::present(kinds);
     let plan = if arguments.quick { QUICK } else { FULL };
     let begin = Instant::now();
     let mut figures: Vec<Figures> = kinds.iter().map(|_| Figures::default()).collect();

@@ -10,6 +10,7 @@ pub mod rounds;
 pub mod sets;
 pub mod stage;
 pub mod storm;
+pub mod sweep;
 
 use std::time::Duration;
 
@@ -19,8 +20,10 @@ pub struct Row {
     pub name: String,
     /// Of what: a number of flows, a length of frames.
     pub parameter: String,
-    /// The row of the same set that writes the same frames and does nothing with them.
+    /// The row of the same sitting that writes the same frames and does nothing with them.
     pub floor: usize,
+    /// The row of the same sitting that it is to be compared with.
+    pub against: Option<usize>,
     state: State,
 }
 
@@ -58,7 +61,13 @@ impl Row {
         make: impl FnOnce() -> F + 'static,
     ) -> Row {
         let make = Box::new(|| Box::new(make()) as Run);
-        Row { name: name.into(), parameter: parameter.to_string(), floor, state: State::Planned(Some(make)) }
+        let state = State::Planned(Some(make));
+        Row { name: name.into(), parameter: parameter.to_string(), floor, against: None, state }
+    }
+
+    /// The same, to be compared with row `other` of its sitting.
+    pub fn against(self, other: usize) -> Row {
+        Row { against: Some(other), ..self }
     }
 
     /// Does so many bursts, and says how long they took.

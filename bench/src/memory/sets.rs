@@ -3,90 +3,119 @@
 use shunt_dataplane::forwarding::Options;
 use shunt_dataplane::schedule::{HashFlags, Policy};
 
-use crate::memory::{Row, pass, stage, storm};
+use crate::memory::{Row, pass, stage, storm, sweep};
 use crate::traffic::{FRAME, Family, IPV6_FRAME, Shape, TAGGED_FRAME};
 
-/// Rows that are compared with each other. The first writes frames, the second is the floor.
+/// Rows of one name.
 pub struct Set {
     /// Its name.
     pub name: &'static str,
-    /// Makes them.
-    pub rows: fn() -> Vec<Row>,
+    /// Makes what takes turns, sitting by sitting: of each the first row writes frames, and the second is the floor. A large table
+    /// has a sitting to itself, with the row of 1,000 flows that it is compared with: it shall find in the last cache what it left
+    /// there, as it would on a machine of its own.
+    pub sittings: fn() -> Vec<Vec<Row>>,
 }
 
 /// All of them.
 pub const SETS: [Set; 10] = [
-    Set { name: "stage", rows: stages },
-    Set { name: "flows", rows: flows },
-    Set { name: "zipf", rows: zipf },
-    Set { name: "length", rows: lengths },
-    Set { name: "fresh", rows: fresh },
-    Set { name: "family", rows: family },
-    Set { name: "services", rows: services },
-    Set { name: "scheduler", rows: schedulers },
-    Set { name: "publish", rows: publish },
-    Set { name: "flood", rows: flood },
+    Set { name: "stage", sittings: || vec![stages()] },
+    Set { name: "flows", sittings: flows },
+    Set { name: "zipf", sittings: zipf },
+    Set { name: "length", sittings: || vec![lengths()] },
+    Set { name: "fresh", sittings: || vec![fresh()] },
+    Set { name: "family", sittings: || vec![family()] },
+    Set { name: "services", sittings: || vec![services()] },
+    Set { name: "scheduler", sittings: || vec![schedulers()] },
+    Set { name: "publish", sittings: || vec![publish()] },
+    Set { name: "flood", sittings: flood },
 ];
+
+/// What all are compared with.
+const FEW: usize = 1_000;
 
 fn floor(flows: usize) -> Vec<Row> {
     vec![stage::write::<FRAME>(Shape::of(flows), 0), stage::floor::<FRAME>(Shape::of(flows), 0)]
 }
 
 fn stages() -> Vec<Row> {
-    let mut rows = floor(1_000);
+    let mut rows = floor(FEW);
     rows.push(stage::plain(0));
-    rows.push(stage::parsing::<FRAME>("stage/parse", Shape::of(1_000), 0));
-    rows.push(stage::parsing_with_pnet(0));
+    rows.push(stage::parsing::<FRAME>("stage/parse", Shape::of(FEW), 0));
+    rows.push(stage::parsing_with_pnet(0).against(3));
     rows.push(stage::hashing(0));
     rows.extend([1, 100, 1_000, 10_000].map(|count| stage::lookup(count, 0)));
-    rows.push(stage::finding(1_000, 0));
-    rows.push(stage::finding_with_hashbrown(1_000, 0));
+    let find = rows.len();
+    rows.push(stage::finding(FEW, 0));
+    rows.push(stage::finding_with_hashbrown(FEW, 0).against(find));
     rows
 }
 
-fn flows() -> Vec<Row> {
-    let mut rows = floor(1_000);
-    for flows in [1, 1_000, 100_000, 1_000_000, 10_000_000] {
-        let at = rows.len();
-        rows.push(stage::write::<FRAME>(Shape::of(flows), at));
-        rows.push(pass::director::<FRAME>("pass/director", flows, Shape::of(flows), Options::default(), at));
-        rows.push(pass::hashbrown::<FRAME>("pass/hashbrown", Shape::of(flows), at));
-        rows.push(pass::worker::<FRAME>(Shape::of(flows), at));
+fn flows() -> Vec<Vec<Row>> {
+    let director =
+        |flows, at| pass::director::<FRAME>("pass/director", flows, Shape::of(flows), Options::default(), at);
+    let hashbrown = |flows, at| pass::hashbrown::<FRAME>("pass/hashbrown", Shape::of(flows), at);
+    let worker = |flows, at| pass::worker::<FRAME>(Shape::of(flows), at);
+    let subjects: [&dyn Fn(usize, usize) -> Row; 3] = [&director, &hashbrown, &worker];
+    let mut sittings = Vec::new();
+    for flows in [1, 100_000, 1_000_000, 10_000_000] {
+        for subject in subjects {
+            sittings.push(beside_few(flows, subject));
+        }
     }
+    for subject in [subjects[0], subjects[1]] {
+        sittings.push(beside_few(10_000_000, &|flows, at| {
+            let row = subject(flows, at);
+            if flows == FEW { row } else { sweep::swept(row) }
+        }));
+    }
+    sittings
+}
+
+/// A sitting of a subject with few flows, and with so many.
+fn beside_few(flows: usize, subject: &dyn Fn(usize, usize) -> Row) -> Vec<Row> {
+    let mut rows = floor(FEW);
+    rows.push(subject(FEW, 0));
+    rows.push(stage::write::<FRAME>(Shape::of(flows), 3));
+    rows.push(subject(flows, 3).against(2));
     rows
 }
 
 fn family() -> Vec<Row> {
-    let mut rows = floor(1_000);
-    let tagged = Shape { family: Family::Tagged, ..Shape::of(1_000) };
-    let ipv6 = Shape { family: Family::Ipv6, ..Shape::of(1_000) };
+    let mut rows = floor(FEW);
+    let tagged = Shape { family: Family::Tagged, ..Shape::of(FEW) };
+    let ipv6 = Shape { family: Family::Ipv6, ..Shape::of(FEW) };
     let options = Options::default();
-    rows.push(pass::director::<FRAME>("family", "ipv4", Shape::of(1_000), options, 0));
+    rows.push(pass::director::<FRAME>("family", "ipv4", Shape::of(FEW), options, 0));
     rows.push(stage::write::<TAGGED_FRAME>(tagged, 3));
-    rows.push(pass::director::<TAGGED_FRAME>("family", "tagged", tagged, options, 3));
+    rows.push(pass::director::<TAGGED_FRAME>("family", "tagged", tagged, options, 3).against(2));
     rows.push(stage::write::<IPV6_FRAME>(ipv6, 5));
-    rows.push(pass::director::<IPV6_FRAME>("family", "ipv6", ipv6, options, 5));
+    rows.push(pass::director::<IPV6_FRAME>("family", "ipv6", ipv6, options, 5).against(2));
     rows
 }
 
-fn zipf() -> Vec<Row> {
-    let mut rows = floor(1_000);
-    for flows in [1_000, 1_000_000, 10_000_000] {
-        let at = rows.len();
-        let shape = Shape { is_zipf: true, ..Shape::of(flows) };
-        rows.push(stage::write::<FRAME>(shape, at));
-        rows.push(pass::director::<FRAME>("zipf", flows, shape, Options::default(), at));
-    }
-    rows
+fn zipf() -> Vec<Vec<Row>> {
+    let sitting = |flows| {
+        let mut rows = floor(FEW);
+        for flows in [FEW, flows] {
+            let at = rows.len();
+            let shape = Shape { is_zipf: true, ..Shape::of(flows) };
+            rows.push(stage::write::<FRAME>(shape, at));
+            let row = pass::director::<FRAME>("zipf", flows, shape, Options::default(), at);
+            rows.push(if at == 2 { row } else { row.against(3) });
+        }
+        rows
+    };
+    [1_000_000, 10_000_000].map(sitting).into()
 }
 
 fn lengths() -> Vec<Row> {
     fn of<const N: usize>(rows: &mut Vec<Row>) {
         let at = rows.len();
-        rows.push(stage::write::<N>(Shape::of(1_000), at));
-        rows.push(pass::director::<N>("length", N + 4, Shape::of(1_000), Options::default(), at));
+        rows.push(stage::write::<N>(Shape::of(FEW), at));
+        let row = pass::director::<N>("length", N + 4, Shape::of(FEW), Options::default(), at);
+        rows.push(if at == 2 { row } else { row.against(3) });
     }
-    let mut rows = floor(1_000);
+    let mut rows = floor(FEW);
     of::<FRAME>(&mut rows);
     of::<508>(&mut rows);
     of::<1_514>(&mut rows);
@@ -94,23 +123,25 @@ fn lengths() -> Vec<Row> {
 }
 
 fn fresh() -> Vec<Row> {
-    let mut rows = floor(1_000);
+    let mut rows = floor(FEW);
     for share in [0, 1, 100] {
         let at = rows.len();
-        let shape = Shape { fresh: share, ..Shape::of(1_000) };
+        let shape = Shape { fresh: share, ..Shape::of(FEW) };
         rows.push(stage::write::<FRAME>(shape, at));
-        rows.push(pass::director::<FRAME>("fresh", share, shape, Options::default(), at));
+        let row = pass::director::<FRAME>("fresh", share, shape, Options::default(), at);
+        rows.push(if at == 2 { row } else { row.against(3) });
     }
     rows
 }
 
 fn services() -> Vec<Row> {
-    let mut rows = floor(1_000);
+    let mut rows = floor(FEW);
     for count in [1, 1_000, 10_000] {
         let at = rows.len();
         let shape = Shape { services: count, ..Shape::of(100_000) };
         rows.push(stage::write::<FRAME>(shape, at));
-        rows.push(pass::director::<FRAME>("services", count, shape, Options::default(), at));
+        let row = pass::director::<FRAME>("services", count, shape, Options::default(), at);
+        rows.push(if at == 2 { row } else { row.against(3) });
     }
     rows
 }
@@ -134,30 +165,33 @@ fn schedulers() -> Vec<Row> {
         Policy::Lblcr,
         Policy::Twos,
     ];
-    let shape = Shape { fresh: 100, ..Shape::of(1_000) };
-    let mut rows = floor(1_000);
+    let shape = Shape { fresh: 100, ..Shape::of(FEW) };
+    let mut rows = floor(FEW);
     rows.push(stage::write::<FRAME>(shape, 2));
     for policy in policies {
         let options = Options { policy, ..Options::default() };
         let name = format!("{policy:?}").to_lowercase();
         let name = name.split('(').next().unwrap_or_default();
-        rows.push(pass::director::<FRAME>("scheduler", name, shape, options, 2));
+        let row = pass::director::<FRAME>("scheduler", name, shape, options, 2);
+        rows.push(if rows.len() == 3 { row } else { row.against(3) });
     }
     rows
 }
 
 fn publish() -> Vec<Row> {
-    let mut rows = floor(1_000);
-    rows.extend([0, 1_000].map(|rate| storm::published(rate, 0)));
+    let mut rows = floor(FEW);
+    rows.push(storm::published(0, 0));
+    rows.push(storm::published(1_000, 0).against(2));
     rows
 }
 
-fn flood() -> Vec<Row> {
-    let mut rows = floor(1_000);
-    for flows in [1_000, 1_000_000] {
-        let at = rows.len();
-        rows.push(stage::write::<FRAME>(Shape::of(flows), at));
-        rows.extend([false, true].map(|is_flooded| storm::flooded(flows, is_flooded, at)));
-    }
-    rows
+fn flood() -> Vec<Vec<Row>> {
+    let sitting = |flows| {
+        let mut rows = floor(FEW);
+        rows.push(stage::write::<FRAME>(Shape::of(flows), 2));
+        rows.push(storm::flooded(flows, false, 2));
+        rows.push(storm::flooded(flows, true, 2).against(3));
+        rows
+    };
+    [FEW, 1_000_000].map(sitting).into()
 }

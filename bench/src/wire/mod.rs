@@ -19,6 +19,7 @@ pub mod generator;
 pub mod histogram;
 pub mod interrupt;
 pub mod measure;
+pub mod roll_call;
 pub mod sink;
 pub mod statistics;
 pub mod subject;
