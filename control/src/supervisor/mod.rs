@@ -25,7 +25,6 @@ mod traffic;
 mod vrrp;
 mod workers;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,7 +59,7 @@ use crate::health::{self, PassiveHealth, Runner};
 use crate::ipvsadm::ledger::Ledger;
 use crate::link::{self, Change, Link, LinkWatch};
 use crate::model::VirtualService;
-use crate::neighbor::{self, NeighborView, NeighborWatch};
+use crate::neighbor::{self, NeighborWatch};
 use crate::netlink::Netlink;
 use crate::news::{self, Standings};
 use crate::notify::{News, Notifier};
@@ -78,6 +77,7 @@ use crate::watch::{self, Watch};
 use affected::Affected;
 use apply::Applied;
 use pace::Pace;
+use publish::Followed;
 use queues::Queues;
 use readiness::Readiness;
 use vrrp::Silence;
@@ -219,7 +219,7 @@ struct Supervisor {
     /// What the state published last was compiled from, service by service as in the model.
     specs: Vec<ServiceSpec>,
     /// The links and neighbours that checks through VIPs have followed.
-    followed: Option<(Arc<BTreeMap<u32, Link>>, Arc<NeighborView>)>,
+    followed: Option<Followed>,
     /// What has come in since.
     affected: Affected,
     /// Real servers that fail: perhaps they have another MAC address now.
