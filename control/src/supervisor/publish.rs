@@ -27,6 +27,9 @@ pub(super) struct Views {
     pub(super) neighbors: Arc<NeighborView>,
 }
 
+/// The links and neighbours by which checks through VIPs were told their ways.
+pub(super) type Followed = (Arc<BTreeMap<u32, Link>>, Arc<NeighborView>);
+
 /// What follows from what is known at one moment.
 pub(super) struct Outlook {
     /// How each real server stands.
@@ -204,7 +207,7 @@ impl Supervisor {
     fn follow_ways(&mut self) {
         let now = (self.links.view(), self.neighbors.view());
         let is_same =
-            |(links, neighbors): &(_, _)| Arc::ptr_eq(links, &now.0) && Arc::ptr_eq(neighbors, &now.1);
+            |(links, neighbors): &Followed| Arc::ptr_eq(links, &now.0) && Arc::ptr_eq(neighbors, &now.1);
         if self.followed.as_ref().is_some_and(is_same) {
             return;
         }
