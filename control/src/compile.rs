@@ -1,10 +1,11 @@
 //! model + machine + health + neighbours -> forwarding state. Pure: the only bridge to the dataplane, and the only
 //! place that decides whether a real server is up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hashbrown::HashSet;
 use shunt_dataplane::clock::TICKS_PER_SECOND;
 use shunt_dataplane::flow::{FlowState, Timeouts as CompiledTimeouts};
 use shunt_dataplane::forwarding::{
@@ -17,7 +18,7 @@ use shunt_dataplane::rewrite::MacHeader;
 
 use crate::config::defaults;
 use crate::health::vip::{self, VipView};
-use crate::health::{CheckKey, Handshakes, HealthView, PassiveHealth, RealKey, Status, Weight};
+use crate::health::{CheckKey, Handshakes, Health, HealthView, PassiveHealth, RealKey, Status, Weight};
 use crate::link::Link;
 use crate::model::{
     Http, Model, Persistence, Probe, Protocol, RealServer, ServiceKey, Timeouts, VipCheck, VirtualService,
@@ -81,7 +82,7 @@ pub fn compile(
     previous: &ForwardingState,
     workers: usize,
 ) -> Result<ForwardingState, BuildError> {
-    Builder::after(previous, workers, inputs.survey.interfaces.len()).build(&inputs.services())
+    Builder::after(previous, workers, inputs.survey.interfaces.len()).build(&inputs.specs())
 }
 
 /// As [`compile`], to be looked at and never published: nothing that workers read changes by it.
@@ -94,7 +95,7 @@ pub fn compile_on_trial(
     workers: usize,
 ) -> Result<ForwardingState, BuildError> {
     let builder = Builder::after(previous, workers, inputs.survey.interfaces.len());
-    builder.on_trial().build(&inputs.services())
+    builder.on_trial().build(&inputs.specs())
 }
 
 /// The key of a service in the dataplane.
@@ -167,11 +168,13 @@ fn ticks(duration: Duration) -> u32 {
 }
 
 impl Inputs<'_> {
-    fn services(&self) -> Vec<ServiceSpec> {
-        self.model.services.iter().map(|service| self.service(service)).collect()
+    /// What the services are compiled from, in the order of the model.
+    pub fn specs(&self) -> Vec<ServiceSpec> {
+        self.model.services.iter().map(|service| self.spec(service)).collect()
     }
 
-    fn service(&self, service: &VirtualService) -> ServiceSpec {
+    /// What a service is compiled from: a function of what is known of its own real servers, and of what concerns all.
+    pub fn spec(&self, service: &VirtualService) -> ServiceSpec {
         let steps: Vec<(u16, Option<u32>)> = service
             .reals
             .iter()
@@ -234,9 +237,8 @@ impl Inputs<'_> {
 
     /// The weight of a real server: as configured, or as its checks say.
     pub fn weight(&self, real: &RealServer) -> u16 {
-        let weights = real.checks.iter().filter_map(|check| {
-            self.health.weight(&CheckKey { address: real.address, check: check.clone() })
-        });
+        let of = |check| self.health.of(real.address, check).and_then(Health::weight);
+        let weights = real.checks.iter().filter_map(of);
         let weight = weights.fold(i64::from(real.weight), |weight, said| match said {
             // As a difference to the configured one, so that the order of the checks does not matter.
             Weight::Set(said) => weight + i64::from(said) - i64::from(real.weight),
@@ -350,12 +352,12 @@ impl Inputs<'_> {
     fn checked(&self, real: &RealServer) -> Standing {
         let mut standing = Standing::Up;
         for check in &real.checks {
-            let key = CheckKey { address: real.address, check: check.clone() };
-            match self.health.status(&key) {
+            let health = self.health.of(real.address, check);
+            match health.map_or(Status::Unknown, Health::status) {
                 Status::Up => {}
                 Status::Unknown => standing = Standing::Waiting("its first check is under way"),
                 Status::Down => {
-                    let error = self.health.health(&key).and_then(|health| health.last_error());
+                    let error = health.and_then(Health::last_error);
                     return Standing::Down(format!("check failed: {}", error.unwrap_or("no answer")));
                 }
             }
@@ -400,8 +402,12 @@ fn kind(service: &VirtualService, real: &RealServer) -> vip::Kind {
 
 /// The checks a model asks for.
 pub fn checks(model: &Model) -> impl Iterator<Item = CheckKey> + '_ {
-    let reals = model.services.iter().flat_map(|service| &service.reals);
-    reals.flat_map(|real| {
+    model.services.iter().flat_map(checks_of)
+}
+
+/// The checks a service asks for.
+pub fn checks_of(service: &VirtualService) -> impl Iterator<Item = CheckKey> + '_ {
+    service.reals.iter().flat_map(|real| {
         real.checks.iter().map(|check| CheckKey { address: real.address, check: check.clone() })
     })
 }
@@ -415,13 +421,9 @@ pub fn neighbors<'a>(model: &'a Model, survey: &'a Survey) -> impl Iterator<Item
     })
 }
 
-/// The ways to an address, whichever service asks for it.
-pub fn neighbors_at<'a>(
-    model: &'a Model,
-    survey: &'a Survey,
-    address: IpAddr,
-) -> impl Iterator<Item = NeighborKey> + 'a {
-    neighbors(model, survey).filter(move |key| key.address == address)
+/// The ways to these addresses, whichever services ask for them; each once.
+pub fn neighbors_at(model: &Model, survey: &Survey, addresses: &HashSet<IpAddr>) -> BTreeSet<NeighborKey> {
+    neighbors(model, survey).filter(|key| addresses.contains(&key.address)).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! for it, its first success under `alpha` is one; a quorum is told of from the start on, by mail only when it changes
 //! later.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::compile::Standing;
 use crate::health::RealKey;
@@ -17,10 +17,15 @@ use crate::vrrp::thread::Event;
 /// How each real server stands.
 pub type Standings = HashMap<RealKey, Standing>;
 
-/// News of the real servers of a model that stood as `before`.
-pub fn of_reals(model: &Model, before: &Standings, now: &Standings) -> Vec<News> {
+/// News of the real servers of these services of a model, that stood as `before`.
+pub fn of_reals<'a>(
+    model: &Model,
+    services: impl IntoIterator<Item = &'a VirtualService>,
+    before: &Standings,
+    now: &Standings,
+) -> Vec<News> {
     let mut news = Vec::new();
-    for service in &model.services {
+    for service in services {
         for real in &service.reals {
             let key = (service.key, real.address);
             let told = match (before.get(&key), now.get(&key)) {
@@ -201,7 +206,7 @@ mod tests {
     }
 
     fn told(model: &Model, before: Option<Standing>, now: Standing) -> Option<bool> {
-        let news = of_reals(model, &at(model, before), &at(model, Some(now)));
+        let news = of_reals(model, &model.services, &at(model, before), &at(model, Some(now)));
         news.first().map(|news| matches!(news, News::Real { up: true, .. }))
     }
 

@@ -6,8 +6,9 @@
 //! - as long as a first result is awaited nothing is lost: a start is no failure;
 //! - pure: weights come in, changes go out.
 
-use std::collections::HashMap;
 use std::fmt;
+
+use hashbrown::HashMap;
 
 use crate::model::{Model, ServiceKey, VirtualService};
 
@@ -45,10 +46,21 @@ impl Quorums {
     /// Takes in how many are alive; which quorums that changes.
     pub fn follow(&mut self, model: &Model, alive: impl Fn(&VirtualService) -> Alive) -> Vec<Change> {
         let before = std::mem::take(&mut self.standing);
+        let stays = |service: &VirtualService| Some((service.key, *before.get(&service.key)?));
+        self.standing = model.services.iter().filter_map(stays).collect();
+        self.follow_some(&model.services, alive)
+    }
+
+    /// As [`Quorums::follow`], of some services only: the others stand as they did.
+    pub fn follow_some<'a>(
+        &mut self,
+        services: impl IntoIterator<Item = &'a VirtualService>,
+        alive: impl Fn(&VirtualService) -> Alive,
+    ) -> Vec<Change> {
         let mut changes = Vec::new();
-        for service in &model.services {
+        for service in services {
             let alive = alive(service);
-            let was = before.get(&service.key).copied();
+            let was = self.standing.get(&service.key).copied();
             let Some(is) = judge(service, alive, was) else { continue };
             self.standing.insert(service.key, is);
             if was != Some(is) {

@@ -144,7 +144,7 @@ pub async fn survey(
         return Err(SurveyError::Faults(faults.into_iter().collect()));
     }
     faults.extend(waiting);
-    let mut ways = HashMap::new();
+    let (mut ways, mut reaches) = (HashMap::new(), Reaches { netlink, known: HashMap::new() });
     for service in &loaded.model.services {
         for real in service.servers() {
             let at = |place: Place, (message, help): Complaint, severity| match severity {
@@ -159,7 +159,7 @@ pub async fn survey(
             let named =
                 real.interface.as_ref().and_then(|name| interfaces.iter().position(|l| l.name == *name));
             let by = named.map(|port| interfaces[port].index);
-            let reach = route::reach(netlink, real.address, by).await?;
+            let reach = reaches.of(real.address, by).await?;
             let way = match (real.mac, named) {
                 (Some(_), Some(port)) => way_to_fixed(reach, port, &interfaces),
                 _ => way(reach, &interfaces, links),
@@ -176,7 +176,7 @@ pub async fn survey(
             let is_fixed = real.mac.is_some() || real.interface.is_some();
             if !real.checks.is_empty()
                 && is_fixed
-                && route::reach(netlink, real.address, None).await? == Reach::Unreachable
+                && reaches.of(real.address, None).await? == Reach::Unreachable
             {
                 let complaint = (
                     "has no route, so its check cannot succeed".into(),
@@ -232,11 +232,28 @@ pub async fn survey(
 
 type Complaint = (String, String);
 
+/// The kernel's answers of one survey: a real server of many services is asked about once.
+struct Reaches<'a> {
+    netlink: &'a Netlink,
+    known: HashMap<(IpAddr, Option<u32>), Reach>,
+}
+
+impl Reaches<'_> {
+    async fn of(&mut self, address: IpAddr, by: Option<u32>) -> Result<Reach, Error> {
+        if let Some(reach) = self.known.get(&(address, by)) {
+            return Ok(*reach);
+        }
+        let reach = route::reach(self.netlink, address, by).await?;
+        self.known.insert((address, by), reach);
+        Ok(reach)
+    }
+}
+
 /// The interfaces that the routes to the real servers lead to, in the order of the file.
 async fn routed(netlink: &Netlink, loaded: &Loaded) -> Result<Vec<u32>, Error> {
-    let mut indices = Vec::new();
+    let (mut indices, mut reaches) = (Vec::new(), Reaches { netlink, known: HashMap::new() });
     for real in loaded.model.services.iter().flat_map(VirtualService::servers) {
-        if let Reach::OnLink { index, .. } = route::reach(netlink, real.address, None).await?
+        if let Reach::OnLink { index, .. } = reaches.of(real.address, None).await?
             && !indices.contains(&index)
         {
             indices.push(index);

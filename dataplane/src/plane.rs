@@ -141,6 +141,8 @@ pub struct Flows<'a> {
 pub struct Dataplane {
     setup: Setup,
     programs: Vec<Program>,
+    /// The programs know all services of the state published last, and no others.
+    is_steered: bool,
     /// Of each program.
     beats: Vec<Beats>,
     publisher: Publisher<ForwardingState>,
@@ -173,6 +175,7 @@ impl Dataplane {
         let mut plane = Dataplane {
             setup: setup.clone(),
             programs,
+            is_steered: false,
             beats,
             publisher: Publisher::new(ForwardingState::empty(setup.hash_key)),
             tap: Publisher::new(Armed::default()),
@@ -332,16 +335,22 @@ impl Dataplane {
     ///
     /// Errors: a map of the kernel's is full or gone; what could be steered is.
     pub fn publish(&mut self, state: ForwardingState) -> Result<(), String> {
+        let synced = self.synced.as_ref().map(|synced| Synced::new(synced.reader(), self.took_over));
+        // Of ten thousand services each is a row, or many.
+        if self.is_steered && state.serves_as(self.publisher.current()) {
+            self.publisher.publish(state.with_synced(synced));
+            return Ok(());
+        }
         let wanted: Steered = state.services().map(|(_, service)| service.key()).collect();
         let mut result = Ok(());
         for program in &mut self.programs {
             result = result.and(program.unsteer_others(&wanted));
         }
-        let synced = self.synced.as_ref().map(|synced| Synced::new(synced.reader(), self.took_over));
         self.publisher.publish(state.with_synced(synced));
         for program in &mut self.programs {
             result = result.and(program.steer(&wanted));
         }
+        self.is_steered = result.is_ok();
         result
     }
 

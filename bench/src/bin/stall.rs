@@ -1,16 +1,27 @@
 //! Does the packet path ever stall? Ten million flows on one worker, whose table is aged all the while: the time of every
-//! burst of 64 frames, of which the longest count. Argument: millions of frames, 1000 if there is none.
+//! burst of 64 frames, of which the longest count.
 //!
-//! What happens to a thread beside its own work is told apart thus: a burst during which the kernel took the processor
-//! away from it (voluntarily or not: `getrusage`) was preempted, and one with a page fault is counted by itself. What the
-//! kernel does not count, interrupts and what the hypervisor takes, is in all other bursts; how much that is shows the
-//! row that reads no memory: it spins as long as a burst takes, over and over.
+//! What happens to a thread beside its own work is told apart thus, for each burst that is long:
+//! - *switched*: the kernel gave the processor to somebody else meanwhile (`getrusage`);
+//! - *faulted*: a page was not there;
+//! - *stolen*: without the time that the hypervisor says it took (the clock of the thread does not count that, where the
+//!   kernel has `PARAVIRT_TIME_ACCOUNTING`), it is not long;
+//! - *unexplained*: all else: interrupts, what the hypervisor does not tell, and stalls of the path itself.
+//!
+//! Two things tell what is in the last heap. The flows come in the same order round after round, so what a bucket, a page
+//! or a line of the table does to a burst it does again: each place of the round has its *best* time, the longest of which is
+//! what the path needs by itself, and places that were long *more than once* are to be no more than chance has it. And a row
+//! that reads no memory spins for as long as a burst takes, over and over: so much is the machine.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
+use shunt_bench::memory::on_processor;
+use shunt_bench::report::Report;
 use shunt_bench::state::state;
 use shunt_bench::traffic::{Frames, Traffic};
+use shunt_bench::wire::{cores, interrupt};
 use shunt_dataplane::clock::{TICKS_PER_SECOND, Tick};
 use shunt_dataplane::director::{Director, Memory, Rates, Verdicts};
 use shunt_dataplane::flow::Capacity;
@@ -25,9 +36,20 @@ const AGE_PERIOD: usize = 16;
 const RATE: usize = 10_000_000;
 const LONG: Duration = Duration::from_micros(50);
 
+/// Looks for stalls of the packet path.
+#[derive(Parser)]
+struct Arguments {
+    /// Millions of frames: the path has them, and the row that only spins as long.
+    #[arg(default_value_t = 1_000)]
+    millions: usize,
+}
+
 fn main() {
-    let millions = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1_000);
-    let bursts = millions * 1_000_000 / BURST;
+    let bursts = Arguments::parse().millions * 1_000_000 / BURST;
+    interrupt::clean_up_at_signals();
+    let _preferred = cores::prefer();
+    // On one processor: who is moved finds nothing in its caches.
+    cores::pin(cores::subject());
     let state = state();
     let stats = Arc::new(WorkerStats::default());
     // A load of 0.6.
@@ -56,76 +78,147 @@ fn main() {
         director.age(&state, slice, now);
     };
 
+    let mut report = Report::of_this_machine();
     println!(
-        "| bursts of 64 | number | median | 99.99 % | longest | over 50 µs | longest, preempted | longest, with a page fault |"
+        "| bursts of 64 | number | median | 99.99 % | switched | faulted | stolen | unexplained | of these again | by chance | longest of the best |"
     );
-    println!("|---|--:|--:|--:|--:|--:|--:|--:|");
-    measure("10 M flows begin", FLOWS.div_ceil(BURST), &mut traffic, &mut frames, &mut pass);
-    let median = measure("10 M flows go on", bursts, &mut traffic, &mut frames, &mut pass);
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
+    let round = traffic.round().div_ceil(BURST);
+    let begin = measure(round, round, &mut traffic, &mut frames, &mut pass);
+    begin.tell("10 M flows begin", &mut report);
+    let go_on = measure(bursts, round, &mut traffic, &mut frames, &mut pass);
+    go_on.tell("10 M flows go on", &mut report);
+    let median = go_on.at(0.5);
     let spin = |_: &mut Frames| {
         let began = Instant::now();
         while began.elapsed() < median {
             std::hint::spin_loop();
         }
     };
-    measure("nothing but the time", bursts, &mut traffic, &mut frames, spin);
+    // It is a rate that counts: a quarter will do.
+    let nothing = measure(bursts / 4, round, &mut traffic, &mut frames, spin);
+    nothing.tell("nothing but the time", &mut report);
     println!(
         "\n{} flows are remembered, {} found no room.",
         stats.flows.value(),
         stats.flows_refused.value()
     );
+    let path = report.write("stall.csv").expect("bench/results can be written to");
+    println!("All figures: {}", path.display());
 }
 
-/// Times of bursts, in tenths of a microsecond.
+/// Why a burst was long.
+#[derive(Clone, Copy)]
+enum Cause {
+    Switched,
+    Faulted,
+    Stolen,
+    Unexplained,
+}
+
+/// Times of bursts.
 struct Times {
+    /// In tenths of a microsecond, all of them.
     bins: Vec<u64>,
-    longest: Duration,
-    preempted: Duration,
-    faulted: Duration,
-    long: u64,
+    /// How many were long, and the longest, by cause.
+    long: [(u64, Duration); 4],
+    /// By place in the round: the shortest time, nanoseconds, and how often it was long without a reason.
+    places: Vec<(u32, u32)>,
 }
 
 fn measure(
-    name: &str,
     bursts: usize,
+    round: usize,
     traffic: &mut Traffic,
     frames: &mut Frames,
     mut pass: impl FnMut(&mut Frames),
-) -> Duration {
-    let zero = Duration::ZERO;
-    let mut times = Times { bins: vec![0; 10_000], longest: zero, preempted: zero, faulted: zero, long: 0 };
-    let mut before = Interruptions::now();
-    for _ in 0..bursts {
+) -> Times {
+    let none = (0, Duration::ZERO);
+    let mut times = Times { bins: vec![0; 10_000], long: [none; 4], places: vec![(u32::MAX, 0); round] };
+    let (mut before, mut ended) = (Interruptions::now(), Instant::now());
+    for burst in 0..bursts {
         traffic.write(frames);
         let began = Instant::now();
         pass(frames);
         let took = began.elapsed();
-        let after = Interruptions::now();
-        if after.switches != before.switches {
-            times.preempted = times.preempted.max(took);
+        let (after, now) = (Interruptions::now(), Instant::now());
+        let stolen = (now - ended).saturating_sub(after.on_processor.saturating_sub(before.on_processor));
+        let cause = if after.switches != before.switches {
+            Cause::Switched
         } else if after.faults != before.faults {
-            times.faulted = times.faulted.max(took);
+            Cause::Faulted
+        } else if took.saturating_sub(stolen) <= LONG {
+            Cause::Stolen
         } else {
-            let bin = (took.as_nanos() as usize / 100).min(times.bins.len() - 1);
-            times.bins[bin] += 1;
-            times.longest = times.longest.max(took);
-            times.long += u64::from(took > LONG);
-        }
-        before = after;
+            Cause::Unexplained
+        };
+        times.count(burst % round, took, cause);
+        (before, ended) = (after, now);
     }
-    let (median, most) = (times.at(0.5), times.at(0.9999));
-    let micros = |time: Duration| format!("{:.1} µs", time.as_secs_f64() * 1e6);
-    let [longest, preempted, faulted] = [times.longest, times.preempted, times.faulted].map(micros);
-    println!(
-        "| {name} | {bursts} | {} | {} | {longest} | {} | {preempted} | {faulted} |",
-        micros(median),
-        micros(most),
-        times.long
-    );
-    median
+    times
 }
 
 impl Times {
+    fn count(&mut self, place: usize, took: Duration, cause: Cause) {
+        let bin = (took.as_nanos() as usize / 100).min(self.bins.len() - 1);
+        self.bins[bin] += 1;
+        let (best, again) = &mut self.places[place];
+        *best = (*best).min(u32::try_from(took.as_nanos()).unwrap_or(u32::MAX));
+        if took > LONG {
+            let (number, longest) = &mut self.long[cause as usize];
+            *number += 1;
+            *longest = took.max(*longest);
+            *again += u32::from(matches!(cause, Cause::Unexplained));
+        }
+    }
+
+    /// Long bursts without a reason at a place where there was one before; and how many chance would have there, if
+    /// all places were alike.
+    fn again(&self) -> (u64, f64) {
+        let again = self.places.iter().map(|(_, long)| u64::from(long.saturating_sub(1))).sum();
+        let (number, places) = (self.long[Cause::Unexplained as usize].0 as f64, self.places.len() as f64);
+        // So many places are expected to be met at all.
+        let met = places * (1.0 - (1.0 - 1.0 / places).powf(number));
+        (again, number - met)
+    }
+
+    /// What the slowest place of the round takes when nothing disturbs it; none if each was met once only.
+    fn longest_best(&self) -> Option<Duration> {
+        let is_met_again = self.bins.iter().sum::<u64>() >= 2 * self.places.len() as u64;
+        let best = self.places.iter().map(|(best, _)| *best).max().filter(|_| is_met_again);
+        best.map(|best| Duration::from_nanos(best.into()))
+    }
+
+    fn tell(&self, name: &str, report: &mut Report) {
+        let micros = |time: Duration| format!("{:.1} µs", time.as_secs_f64() * 1e6);
+        let long = self.long.map(|(number, longest)| format!("{number}, {}", micros(longest)));
+        let bursts: u64 = self.bins.iter().sum();
+        let (again, chance) = self.again();
+        println!(
+            "| {name} | {bursts} | {} | {} | {} | {again} | {chance:.1} | {} |",
+            micros(self.at(0.5)),
+            micros(self.at(0.9999)),
+            long.join(" | "),
+            self.longest_best().map_or_else(|| "-".into(), micros)
+        );
+        let mut figure = |parameter: &str, value: f64, unit: &str| {
+            report.figure("stall", name, parameter, value, unit);
+        };
+        figure("bursts", bursts as f64, "bursts");
+        figure("median", self.at(0.5).as_secs_f64() * 1e6, "us");
+        if let Some(best) = self.longest_best() {
+            figure("longest_of_the_best", best.as_secs_f64() * 1e6, "us");
+        }
+        for (cause, (number, longest)) in
+            ["switched", "faulted", "stolen", "unexplained"].iter().zip(self.long)
+        {
+            figure(&format!("over_50us_{cause}"), number as f64, "bursts");
+            figure(&format!("longest_{cause}"), longest.as_secs_f64() * 1e6, "us");
+        }
+        figure("unexplained_again", again as f64, "bursts");
+        figure("unexplained_again_by_chance", chance, "bursts");
+    }
+
     fn at(&self, share: f64) -> Duration {
         let wanted = (self.bins.iter().sum::<u64>() as f64 * share) as u64;
         let mut sum = 0;
@@ -141,6 +234,8 @@ impl Times {
 struct Interruptions {
     switches: i64,
     faults: i64,
+    /// Its time on the processor, but for what the hypervisor has taken of that and told.
+    on_processor: Duration,
 }
 
 impl Interruptions {
@@ -152,6 +247,7 @@ impl Interruptions {
         Interruptions {
             switches: usage.ru_nvcsw + usage.ru_nivcsw,
             faults: usage.ru_minflt + usage.ru_majflt,
+            on_processor: on_processor(),
         }
     }
 }

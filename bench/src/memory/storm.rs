@@ -2,13 +2,13 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shunt_dataplane::clock::Tick;
 use shunt_dataplane::director::{Director, Memory, Rates, Verdicts};
-use shunt_dataplane::forwarding::{Builder, Options};
+use shunt_dataplane::forwarding::{Builder, ForwardingState, Options, ServiceSpec};
 use shunt_dataplane::publish::Publisher;
 use shunt_dataplane::stats::WorkerStats;
 
@@ -17,18 +17,24 @@ use crate::memory::stage::{BOOT_KEY, room};
 use crate::memory::{Row, on_processor};
 use crate::state::{of, services};
 use crate::traffic::{FRAME, Family, Frames, Shape, Traffic};
+use crate::wire::cores;
 
 /// Services of the states: what is copied from state to state, and where each worker looks anew.
 const SERVICES: u16 = 100;
 
-/// Each turn is so many times longer, for several states to come in it.
-const LONGER: usize = 20;
+/// How long a state stands before the next is built.
+const STANDS: Duration = Duration::from_millis(1);
+/// Who took longer for a burst was interrupted.
+const INTERRUPTED: Duration = Duration::from_micros(50);
 
-/// The pass, state by state: `rate` new ones a second, built and published by another thread, as control
-/// does it; each has another real server that drains.
+/// The pass, state by state: a new one for every millisecond of it, or `rate` 0: always the same. Another thread on another
+/// core builds and publishes them, as control does it; each has another real server that drains or is back.
+///
+/// A state is built while frames are forwarded, and what that thread has left to do then is waited for outside the time
+/// that counts: on a busy machine it is late, and there would be fewer states than said.
 pub fn published(rate: u32, at: usize) -> Row {
     Row::timed("publish", rate, at, move || {
-        let mut specs = services(Family::Ipv4, SERVICES, Options::default());
+        let specs = services(Family::Ipv4, SERVICES, Options::default());
         let mut publisher = Publisher::new(of(&specs));
         let mut subscriber = publisher.subscribe();
         let memory = Memory::for_workers(1, room(1_000), BOOT_KEY).pop().expect("one worker");
@@ -36,62 +42,89 @@ pub fn published(rate: u32, at: usize) -> Row {
         let mut traffic = Traffic::new(1_000);
         let mut frames: Frames = traffic.frames();
         let mut verdicts = Verdicts::new();
-        let goes_on = Arc::new(AtomicBool::new(false));
-        let control = goes_on.clone();
-        // It ends with the process.
-        thread::spawn(move || {
-            let mut n = 0;
-            loop {
-                thread::sleep(Duration::from_micros(1_000_000u64.checked_div(rate.into()).unwrap_or(1_000)));
-                if rate == 0 || !control.load(Ordering::Relaxed) {
-                    continue;
-                }
-                n += 1;
-                let real = &mut specs[n % usize::from(SERVICES)].reals[0];
-                (real.weight, real.share) = if real.weight == 0 { (1, 1) } else { (0, 0) };
-                let next = Builder::after(publisher.current(), 1, 1).build(&specs).expect("good");
-                publisher.publish(next);
-            }
-        });
+        let (ask, asked) = mpsc::channel();
+        let (publish, published) = mpsc::channel();
+        // It ends with the row.
+        thread::spawn(move || control(specs, publisher, asked, publish));
+        // How long the state stands by now.
+        let mut stands = Duration::ZERO;
+        let mut is_asked = false;
         move |bursts| {
-            goes_on.store(true, Ordering::Relaxed);
-            let before = on_processor();
-            for _ in 0..bursts * LONGER {
-                traffic.write(&mut frames);
-                let state = subscriber.current();
-                director.direct(state, black_box(&mut frames), false, Tick::new(0), &mut verdicts);
+            let mut all = Duration::ZERO;
+            let mut left = bursts;
+            while left > 0 {
+                if rate > 0 && !is_asked {
+                    ask.send(()).expect("it listens");
+                    is_asked = true;
+                }
+                let some = left.min(A_LOOK);
+                let before = on_processor();
+                for _ in 0..some {
+                    traffic.write(&mut frames);
+                    let state = subscriber.current();
+                    director.direct(state, black_box(&mut frames), false, Tick::new(0), &mut verdicts);
+                }
+                let took = on_processor().saturating_sub(before);
+                (all, stands, left) = (all + took, stands + took, left - some);
+                if stands >= STANDS {
+                    stands = Duration::ZERO;
+                    if is_asked {
+                        published.recv().expect("it publishes");
+                        is_asked = false;
+                    }
+                }
             }
-            let took = on_processor().saturating_sub(before);
-            goes_on.store(false, Ordering::Relaxed);
-            took / LONGER as u32
+            all
         }
     })
 }
 
+/// The clock is looked at after so many bursts.
+const A_LOOK: usize = 100;
+
+/// What the control thread does.
+fn control(
+    mut specs: Vec<ServiceSpec>,
+    mut publisher: Publisher<ForwardingState>,
+    asked: mpsc::Receiver<()>,
+    publish: mpsc::Sender<()>,
+) {
+    cores::pin(cores::generator(0));
+    for (n, ()) in asked.iter().enumerate() {
+        // Each service in its turn, the one that has the frames among them.
+        let real = &mut specs[n % usize::from(SERVICES)].reals[0];
+        (real.weight, real.share) = if real.weight == 0 { (1, 1) } else { (0, 0) };
+        let next = Builder::after(publisher.current(), 1, 1).build(&specs).expect("good");
+        publisher.publish(next);
+        if publish.send(()).is_err() {
+            return;
+        }
+    }
+}
+
 /// Flows that live, of which nothing else counts; in a flood as many SYNs of new flows come between, a burst for a
-/// burst, and are not counted: what they leave in the caches and in the table is.
+/// burst, and are not counted: what they leave in the caches and in the table is. Each burst is timed by itself, and one
+/// that was interrupted is not counted either.
 pub fn flooded(flows: usize, is_flooded: bool, at: usize) -> Row {
     let name = if is_flooded { "flood/in a flood" } else { "flood/in peace" };
     Row::timed(name, flows, at, move || {
         let mut scene = Scene::<FRAME>::new(Shape::of(flows), Options::default());
         let mut flood = Traffic::shaped(Shape { fresh: 100, ..Shape::of(1) });
         move |bursts| {
-            let mut took = Duration::ZERO;
-            // A clock is read twice a turn of eight bursts.
-            for _ in 0..bursts.div_ceil(8) {
+            let (mut all, mut counted) = (Duration::ZERO, 0);
+            for _ in 0..bursts {
                 if is_flooded {
-                    for _ in 0..8 {
-                        flood.write(&mut scene.frames);
-                        scene.direct();
-                    }
+                    flood.write(&mut scene.frames);
+                    scene.direct();
                 }
-                let before = on_processor();
-                for _ in 0..8 {
-                    scene.turn();
+                let before = Instant::now();
+                scene.turn();
+                let took = before.elapsed();
+                if took < INTERRUPTED {
+                    (all, counted) = (all + took, counted + 1);
                 }
-                took += on_processor().saturating_sub(before);
             }
-            took.mul_f64(bursts as f64 / (8 * bursts.div_ceil(8)) as f64)
+            all.mul_f64(bursts as f64 / f64::from(counted.max(1)))
         }
     })
 }

@@ -29,12 +29,13 @@ mod tls;
 mod udp;
 pub mod vip;
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use hashbrown::{Equivalent, HashMap};
 
 use crate::model::HealthCheck;
 pub use passive::{Facts, Handshakes, Out, PassiveHealth, RealKey};
@@ -57,6 +58,16 @@ pub struct CheckKey {
     pub address: IpAddr,
     /// How it is checked.
     pub check: HealthCheck,
+}
+
+/// A [`CheckKey`], borrowed: at a change each check of many is asked for.
+#[derive(Hash)]
+struct Asked<'a>(IpAddr, &'a HealthCheck);
+
+impl Equivalent<Arc<CheckKey>> for Asked<'_> {
+    fn equivalent(&self, key: &Arc<CheckKey>) -> bool {
+        self.0 == key.address && *self.1 == key.check
+    }
 }
 
 /// The health of every check at one moment.
@@ -117,17 +128,17 @@ pub enum Failure {
 impl HealthView {
     /// The status of a check; one that does not run is `Unknown`.
     pub fn status(&self, key: &CheckKey) -> Status {
-        self.checks.get(key).map_or(Status::Unknown, Health::status)
+        self.of(key.address, &key.check).map_or(Status::Unknown, Health::status)
     }
 
     /// Everything known about a check, if it runs.
     pub fn health(&self, key: &CheckKey) -> Option<&Health> {
-        self.checks.get(key)
+        self.of(key.address, &key.check)
     }
 
-    /// What the last success of a check said of its real server's weight.
-    pub fn weight(&self, key: &CheckKey) -> Option<Weight> {
-        self.health(key).and_then(Health::weight)
+    /// Everything known about a check of a real server, if it runs.
+    pub fn of(&self, address: IpAddr, check: &HealthCheck) -> Option<&Health> {
+        self.checks.get(&Asked(address, check))
     }
 
     /// Every check that runs, in no order.

@@ -174,6 +174,15 @@ impl<E: From<Event> + Send + 'static> Runner<E> {
         self.checks.iter().map(|(key, running)| (key.clone(), running.snapshot())).collect()
     }
 
+    /// The health of these checks now, as far as they run.
+    pub fn view_of(&self, keys: impl IntoIterator<Item = CheckKey>) -> HealthView {
+        let known = |key: CheckKey| {
+            let (key, running) = self.checks.get_key_value(&key)?;
+            Some((key.clone(), running.snapshot()))
+        };
+        keys.into_iter().filter_map(known).collect()
+    }
+
     /// How late a probe has started at most, since the runner was made: what a busy control thread costs.
     pub fn worst_lateness(&self) -> Duration {
         Duration::from_micros(self.worst_lateness.load(Ordering::Relaxed))

@@ -253,7 +253,7 @@ fn a_server_that_is_assumed_well_is_up_before_its_first_result_which_decides() {
                 Event::Weight { key: good.clone().into(), weight: Some(Weight::Set(0)) }
             ]
         );
-        assert_eq!(runner.view().weight(&good), Some(Weight::Set(0)));
+        assert_eq!(runner.view().health(&good).and_then(Health::weight), Some(Weight::Set(0)));
     });
 }
 

@@ -9,11 +9,13 @@
 //! - a configuration that is refused changes nothing.
 
 mod adopt;
+mod affected;
 mod apply;
 mod capture;
 mod edit;
 mod explain;
 mod metrics;
+mod pace;
 mod plan;
 mod publish;
 mod queues;
@@ -23,10 +25,13 @@ mod traffic;
 mod vrrp;
 mod workers;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashSet;
+use shunt_dataplane::forwarding::ServiceSpec;
 use shunt_dataplane::packet::MacAddress;
 use shunt_dataplane::plane::{Dataplane, Setup};
 use shunt_dataplane::xsk::program::OpenError;
@@ -69,7 +74,10 @@ use crate::systemd::Systemd;
 use crate::vrrp::thread::VrrpThread;
 use crate::vrrp::track::{self, Trackers};
 use crate::watch::{self, Watch};
+use affected::Affected;
 use apply::Applied;
+use pace::Pace;
+use publish::Followed;
 use queues::Queues;
 use readiness::Readiness;
 use vrrp::Silence;
@@ -120,6 +128,12 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     talk.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ready_by = Some(Instant::now() + READY_WITHIN);
     let result = loop {
+        if supervisor.affected.is_due()
+            && Instant::now().into_std() >= supervisor.pace.rested()
+            && let Err(error) = supervisor.publish_affected()
+        {
+            break Err(error);
+        }
         if ready_by.is_some_and(|by| supervisor.is_settled() || Instant::now() >= by) {
             ready_by = None;
             supervisor.is_ready = true;
@@ -133,6 +147,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
         {
             break Err(error);
         }
+        let (waits, rested) = (supervisor.affected.is_due(), supervisor.pace.rested());
         tokio::select! {
             Some(event) = events.recv() => {
                 let mut result = supervisor.handle(event).await;
@@ -140,10 +155,12 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                 while let (Ok(()), Ok(event)) = (&result, events.try_recv()) {
                     result = supervisor.handle(event).await;
                 }
-                if let Err(error) = result.and_then(|()| supervisor.publish()) {
+                supervisor.ask_neighbors();
+                if let Err(error) = result {
                     break Err(error);
                 }
             }
+            () = tokio::time::sleep_until(rested.into()), if waits => {}
             Some(call) = server.next() => supervisor.answer(call).await,
             visit = supervisor.web.next() => supervisor.receive(visit),
             _ = hangup.recv() => {
@@ -199,6 +216,15 @@ struct Supervisor {
     plane: Dataplane,
     /// How each real server stood when it was last said.
     said: Standings,
+    /// What the state published last was compiled from, service by service as in the model.
+    specs: Vec<ServiceSpec>,
+    /// The links and neighbours that checks through VIPs have followed.
+    followed: Option<Followed>,
+    /// What has come in since.
+    affected: Affected,
+    /// Real servers that fail: perhaps they have another MAC address now.
+    failing: HashSet<IpAddr>,
+    pace: Pace,
     notifier: Notifier,
     /// News that nobody has been told yet: a reload that fails has none.
     untold: Vec<News>,
@@ -270,6 +296,11 @@ impl Supervisor {
             vips,
             plane,
             said: Standings::new(),
+            specs: Vec::new(),
+            followed: None,
+            affected: Affected::default(),
+            failing: HashSet::new(),
+            pace: Pace::new(Instant::now().into()),
             notifier,
             untold: Vec::new(),
             captures: Captures::default(),
@@ -312,6 +343,7 @@ impl Supervisor {
     }
 
     async fn handle(&mut self, event: Event) -> Result<(), Error> {
+        self.affected.note(&event);
         match event {
             Event::Link(event) => {
                 self.follow_link_of_sync();
@@ -338,14 +370,22 @@ impl Supervisor {
             Event::Vip(event) => event.log(),
             Event::Vrrp(event) => return self.vrrp_told(event),
             Event::Track(track::Event::Changed) => self.track(),
-            // Perhaps it answers with another MAC address now: ask.
             Event::Health(health::Event::Failing { key, .. }) => {
-                for key in compile::neighbors_at(&self.loaded.model, &self.survey, key.address) {
-                    self.neighbors.revalidate(key);
-                }
+                self.failing.insert(key.address);
             }
         }
         Ok(())
+    }
+
+    /// Asks real servers that fail for their MAC addresses.
+    fn ask_neighbors(&mut self) {
+        if self.failing.is_empty() {
+            return;
+        }
+        let failing = std::mem::take(&mut self.failing);
+        for key in compile::neighbors_at(&self.loaded.model, &self.survey, &failing) {
+            self.neighbors.revalidate(key);
+        }
     }
 
     fn link_changed(&mut self, event: link::Event) -> Result<(), Error> {

@@ -69,7 +69,7 @@ impl Supervisor {
         let (views, up) = (self.views(), self.up());
         let health = self.checks.foresee(compile::checks(model), |key| up.contains(&key.address));
         let known = Inputs { model, survey, health: &health, ..self.inputs(&views) };
-        let outlook = self.outlook(known);
+        let outlook = self.outlook(known, None);
         let inputs = Inputs { quorums: &outlook.quorums, slow_start: &outlook.slow_start, ..known };
         let workers = self.plane.workers();
         let state = compile_on_trial(inputs, self.plane.state(), workers.len())

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use shunt_dataplane::forwarding::Builder;
 use tokio::time::Instant;
 
 use super::Supervisor;
-use crate::compile::{self, Inputs, Standing, compile};
+use super::affected::Affected;
+use crate::compile::{self, Inputs, Standing};
 use crate::error::Error;
 use crate::health::vip::VipView;
 use crate::health::{Facts as ClientFacts, HealthView, RealKey};
 use crate::link::Link;
-use crate::model::{Model, RealServer, ServiceKey, VirtualService};
+use crate::model::{RealServer, ServiceKey, VirtualService};
 use crate::neighbor::NeighborView;
 use crate::news::{self, Standings};
 use crate::quorum::{self, Quorums};
@@ -24,6 +26,9 @@ pub(super) struct Views {
     pub(super) vips: VipView,
     pub(super) neighbors: Arc<NeighborView>,
 }
+
+/// The links and neighbours by which checks through VIPs were told their ways.
+pub(super) type Followed = (Arc<BTreeMap<u32, Link>>, Arc<NeighborView>);
 
 /// What follows from what is known at one moment.
 pub(super) struct Outlook {
@@ -69,6 +74,13 @@ impl Supervisor {
         Ok(())
     }
 
+    /// As [`Supervisor::publish`], where it is known whom it concerns what has come in.
+    pub(super) fn publish_affected(&mut self) -> Result<(), Error> {
+        self.make_current_of(self.affected.places(&self.loaded.model))?;
+        self.tell();
+        Ok(())
+    }
+
     pub(super) fn tell(&mut self) {
         for news in self.untold.drain(..) {
             self.notifier.tell(news);
@@ -77,14 +89,40 @@ impl Supervisor {
 
     /// Compiles what is known now and makes it current; says which real servers came and went.
     pub(super) fn make_current(&mut self) -> Result<(), Error> {
-        self.readiness.was_seeking = self.readiness.is_seeking(Instant::now().into_std());
+        self.followed = None;
+        self.make_current_of(None)
+    }
+
+    /// As [`Supervisor::make_current`]; `places`: the services that anything has changed for, none: all.
+    fn make_current_of(&mut self, places: Option<Vec<usize>>) -> Result<(), Error> {
+        let began = Instant::now().into_std();
+        self.affected = Affected::default();
+        let was_seeking = self.readiness.was_seeking;
+        self.readiness.was_seeking = self.readiness.is_seeking(began);
+        // That concerns all, as does a state that was not built.
+        let is_known = self.specs.len() == self.loaded.model.services.len();
+        let places = places.filter(|_| is_known && was_seeking == self.readiness.was_seeking);
         self.follow_ways();
-        let views = self.views();
-        let Outlook { standings, slow_start, quorums, changes } = self.outlook(self.inputs(&views));
+        let all = places.is_none();
+        let places = places.unwrap_or_else(|| (0..self.loaded.model.services.len()).collect());
+        let views = if all { self.views() } else { self.views_of(&places) };
+        let Outlook { standings, slow_start, quorums, changes } =
+            self.outlook(self.inputs(&views), if all { None } else { Some(&places) });
         (self.slow_start, self.quorums) = (slow_start, quorums);
-        let state = compile(self.inputs(&views), self.plane.state(), self.plane.workers().len())?;
+        let mut specs = std::mem::take(&mut self.specs);
+        let inputs = self.inputs(&views);
+        if all {
+            specs = inputs.specs();
+        } else {
+            places.iter().for_each(|place| specs[*place] = inputs.spec(&inputs.model.services[*place]));
+        }
+        let (ports, workers) = (self.survey.interfaces.len(), self.plane.workers().len());
+        let state = Builder::after(self.plane.state(), workers, ports).build(&specs)?;
+        self.specs = specs;
         self.plane.publish(state).map_err(Error::Steer)?;
-        for (service, real) in self.reals() {
+        let model = &self.loaded.model;
+        let services = || places.iter().map(|place| &model.services[*place]);
+        for (service, real) in services().flat_map(reals_of) {
             let key = (service.key, real.address);
             let (before, standing) = (self.said.get(&key), &standings[&key]);
             if before != Some(standing) {
@@ -94,29 +132,57 @@ impl Supervisor {
         for change in &changes {
             self.say_quorum(change);
         }
-        let model = &self.loaded.model;
-        self.untold.extend(news::of_reals(model, &self.said, &standings));
+        self.untold.extend(news::of_reals(model, services(), &self.said, &standings));
         self.untold.extend(news::of_quorums(model, &changes, self.is_ready));
-        self.said = standings;
+        match all {
+            true => self.said = standings,
+            false => self.said.extend(standings),
+        }
+        self.pace.compiled(began, Instant::now().into_std());
+        tracing::debug!("{} looked at, compiled and published in {:?}", places.len(), began.elapsed());
         Ok(())
     }
 
-    /// What follows from what is known; nothing changes by it.
-    pub(super) fn outlook(&self, inputs: Inputs<'_>) -> Outlook {
-        let standings: Standings = reals(inputs.model)
+    /// What is known of the real servers of these services.
+    fn views_of(&self, places: &[usize]) -> Views {
+        let model = &self.loaded.model;
+        let services = || places.iter().map(|place| &model.services[*place]);
+        let key = |(service, real): (&VirtualService, &RealServer)| (service.key, real.address);
+        Views {
+            links: self.links.view(),
+            health: self.checks.view_of(services().flat_map(compile::checks_of)),
+            vips: self.vip_checks.view_of(services().flat_map(reals_of).map(key)),
+            neighbors: self.neighbors.view(),
+        }
+    }
+
+    /// What follows from what is known; nothing changes by it. `places`: the services that it is asked of, none: all.
+    pub(super) fn outlook(&self, inputs: Inputs<'_>, places: Option<&[usize]>) -> Outlook {
+        let services: Vec<&VirtualService> = match places {
+            Some(places) => places.iter().map(|place| &inputs.model.services[*place]).collect(),
+            None => inputs.model.services.iter().collect(),
+        };
+        let standings: Standings = services
+            .iter()
+            .copied()
+            .flat_map(reals_of)
             .map(|(service, real)| ((service.key, real.address), inputs.standing(service, real)))
             .collect();
-        let up = |standings: &Standings, key: &RealKey| standings.get(key).is_some_and(Standing::is_up);
+        // Who was not asked about stands as before.
+        let is_up = |key: &RealKey| standings.get(key).map_or_else(|| self.was_up(key), Standing::is_up);
         let mut slow_start = self.slow_start.clone();
         // Before the start is over all are equally cold.
         let was_up = |key: &RealKey| !self.is_ready || self.was_up(key);
         let now = Instant::now().into_std();
-        slow_start.follow(now, inputs.model, was_up, |key| up(&standings, key));
+        slow_start.follow(now, inputs.model, was_up, is_up);
         slow_start.advance(now);
         let mut quorums = self.quorums.clone();
         let standing = |service: &VirtualService, real: &RealServer| &standings[&(service.key, real.address)];
-        let changes = quorums
-            .follow(inputs.model, |service| inputs.alive(service, |real| standing(service, real).clone()));
+        let alive = |service: &VirtualService| inputs.alive(service, |real| standing(service, real).clone());
+        let changes = match places {
+            Some(_) => quorums.follow_some(services, alive),
+            None => quorums.follow(inputs.model, alive),
+        };
         Outlook { standings, slow_start, quorums, changes }
     }
 
@@ -138,20 +204,30 @@ impl Supervisor {
     }
 
     /// Checks through VIPs take the ways that forwarded frames take now.
-    pub(super) fn follow_ways(&mut self) {
-        let views = self.views();
+    fn follow_ways(&mut self) {
+        let now = (self.links.view(), self.neighbors.view());
+        let is_same =
+            |(links, neighbors): &Followed| Arc::ptr_eq(links, &now.0) && Arc::ptr_eq(neighbors, &now.1);
+        if self.followed.as_ref().is_some_and(is_same) {
+            return;
+        }
+        // Of what is known only that counts here.
+        let views = Views {
+            links: now.0.clone(),
+            neighbors: now.1.clone(),
+            health: HealthView::default(),
+            vips: VipView::default(),
+        };
         let wanted: Vec<_> = compile::vip_checks(self.inputs(&views), |key| self.was_up(key)).collect();
         self.vip_checks.follow(wanted);
-    }
-
-    pub(super) fn reals(&self) -> impl Iterator<Item = (&VirtualService, &RealServer)> {
-        reals(&self.loaded.model)
+        self.followed = Some(now);
     }
 
     /// What clients see of the real servers, and whose start is a step further: published if that changes anything.
     pub(super) fn watch_clients_and_starts(&mut self) -> Result<(), Error> {
         let now = Instant::now().into_std();
-        let mut changed = self.slow_start.advance(now);
+        let steps = self.slow_start.advance(now);
+        let mut changed = false;
         if self.loaded.model.services.iter().any(|service| service.passive.is_some())
             || !self.passive.is_empty()
         {
@@ -165,13 +241,19 @@ impl Supervisor {
             });
             self.passive = passive;
         }
-        if changed { self.publish() } else { Ok(()) }
+        match (changed, steps) {
+            (true, _) => self.publish(),
+            (false, true) => {
+                self.affected.pass_time();
+                Ok(())
+            }
+            (false, false) => Ok(()),
+        }
     }
 }
 
-fn reals(model: &Model) -> impl Iterator<Item = (&VirtualService, &RealServer)> {
-    let services = model.services.iter();
-    services.flat_map(|service| service.reals.iter().map(move |real| (service, real)))
+fn reals_of(service: &VirtualService) -> impl Iterator<Item = (&VirtualService, &RealServer)> {
+    service.reals.iter().map(move |real| (service, real))
 }
 
 fn say(service: ServiceKey, real: &RealServer, before: Option<&Standing>, now: &Standing) {

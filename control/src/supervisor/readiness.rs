@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::Supervisor;
+use crate::compile::Standing;
 use crate::link::{self, Change};
 
 /// Real servers are waited for this long at most: one may be down for good.
@@ -65,9 +66,9 @@ impl Readiness {
     }
 
     /// Whether it may take over, if that is not what was said last.
-    fn news(&mut self, now: Instant, all_up: bool) -> Option<bool> {
+    fn news(&mut self, now: Instant, all_up: impl FnOnce() -> bool) -> Option<bool> {
         if let Reals::Sought { until } = self.reals
-            && (all_up || now >= until)
+            && (now >= until || all_up())
         {
             self.reals = Reals::Found;
         }
@@ -79,7 +80,7 @@ impl Readiness {
 impl Supervisor {
     /// Tells the thread if there is something new; whether there is for workers. To be called after what is known was compiled.
     pub(super) fn follow_readiness(&mut self) -> bool {
-        let all_up = self.said.values().all(|standing| standing.is_up());
+        let all_up = || self.said.values().all(Standing::is_up);
         if let Some(may) = self.readiness.news(Instant::now(), all_up) {
             self.vrrp.allow_preempt(may);
         }
@@ -119,32 +120,32 @@ mod tests {
     fn it_is_ready_when_all_real_servers_are_up_or_were_waited_for() {
         let now = Instant::now();
         let mut ready = Readiness::new(now);
-        assert_eq!(ready.news(now, false), Some(false));
-        assert_eq!(ready.news(now, false), None);
-        assert_eq!(ready.news(now, true), Some(true));
-        assert_eq!(ready.news(now, false), None, "one that fails later takes nothing back");
+        assert_eq!(ready.news(now, || false), Some(false));
+        assert_eq!(ready.news(now, || false), None);
+        assert_eq!(ready.news(now, || true), Some(true));
+        assert_eq!(ready.news(now, || false), None, "one that fails later takes nothing back");
 
         let mut ready = Readiness::new(now);
-        assert_eq!(ready.news(now + SETTLE, false), Some(true));
+        assert_eq!(ready.news(now + SETTLE, || false), Some(true));
     }
 
     #[test]
     fn a_cut_lasts_until_it_is_mended_and_real_servers_are_found_again() {
         let now = Instant::now();
         let mut ready = Readiness::new(now);
-        assert_eq!(ready.news(now, true), Some(true));
+        assert_eq!(ready.news(now, || true), Some(true));
         assert!(!ready.is_seeking(now));
         ready.cut(now, true);
         assert!(ready.is_seeking(now));
-        assert_eq!(ready.news(now + 100 * SETTLE, true), Some(false));
+        assert_eq!(ready.news(now + 100 * SETTLE, || true), Some(false));
         ready.mend(now + 100 * SETTLE);
-        assert_eq!(ready.news(now + 100 * SETTLE, false), None);
+        assert_eq!(ready.news(now + 100 * SETTLE, || false), None);
         assert!(ready.is_seeking(now + 100 * SETTLE), "since it was mended");
-        assert_eq!(ready.news(now + 100 * SETTLE, true), Some(true));
+        assert_eq!(ready.news(now + 100 * SETTLE, || true), Some(true));
         assert!(ready.is_seeking(now + 100 * SETTLE) && !ready.is_seeking(now + 101 * SETTLE));
         ready.cut(now, false);
-        assert_eq!(ready.news(now, false), Some(false));
-        assert_eq!(ready.news(now + SETTLE, false), Some(true), "no router is on it: not for ever");
+        assert_eq!(ready.news(now, || false), Some(false));
+        assert_eq!(ready.news(now + SETTLE, || false), Some(true), "no router is on it: not for ever");
     }
 
     #[test]
@@ -152,8 +153,8 @@ mod tests {
         let now = Instant::now();
         let mut ready = Readiness::new(now);
         ready.synced = false;
-        assert_eq!(ready.news(now, true), Some(false));
+        assert_eq!(ready.news(now, || true), Some(false));
         ready.synced = true;
-        assert_eq!(ready.news(now, true), Some(true));
+        assert_eq!(ready.news(now, || true), Some(true));
     }
 }

@@ -6,14 +6,16 @@
 //! gathered does a newcomer take the place of the oldest, under a new epoch, so that a flow of the former
 //! tenant is not taken for one of its own.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use thiserror::Error;
 
 use crate::forwarding::index::Index;
 use crate::forwarding::real::Reach;
-use crate::forwarding::{ForwardingState, Options, Path, Real, RealState, Service, ServiceKey, Thresholds};
+use crate::forwarding::{
+    ForwardingState, Options, Path, Ranges, Real, RealState, Service, ServiceKey, Thresholds,
+};
 use crate::id::ServiceId;
 use crate::packet::Address;
 use crate::port::PortId;
@@ -101,31 +103,24 @@ impl<'a> Builder<'a> {
     /// Builds the state. Pure: the same specifications after the same state give the same state.
     pub fn build(&self, specs: &[ServiceSpec]) -> Result<ForwardingState, BuildError> {
         let generation = self.previous.generation + 1;
-        let mut wanted = HashSet::new();
-        for spec in specs {
-            if !wanted.insert(spec.key) {
-                return Err(BuildError::DuplicateService(spec.key));
-            }
-        }
+        let homes = Homes::find(&self.previous.services, specs)?;
         let mut tables = SharedTables { previous: self.previous, known: None };
-        let mut services: Vec<Service> = self
-            .previous
-            .services
-            .iter()
-            .map(|old| if wanted.contains(&old.key) { old.clone() } else { bury(old, generation) })
-            .collect();
-        let mut places: HashMap<ServiceKey, usize> =
-            services.iter().enumerate().map(|(id, service)| (service.key, id)).collect();
-        let mut tombstones = services.len() - wanted.iter().filter(|key| places.contains_key(key)).count();
-        for spec in specs {
-            let id = match places.get(&spec.key) {
-                Some(&id) => id,
+        let mut services = Vec::with_capacity(self.previous.services.len().max(specs.len()));
+        services.extend(
+            self.previous
+                .services
+                .iter()
+                .zip(&homes.is_wanted)
+                .map(|(old, is_wanted)| if *is_wanted { old.clone() } else { bury(old, generation) }),
+        );
+        let mut tombstones = homes.is_wanted.iter().filter(|is_wanted| !**is_wanted).count();
+        for (spec, home) in specs.iter().zip(&homes.ids) {
+            let id = match *home {
+                Some(id) => id,
                 None if services.len() < MAX_IDS && tombstones <= SERVICE_TOMBSTONES => services.len(),
                 None => {
                     tombstones = tombstones.saturating_sub(1);
-                    let id = oldest_grave(&services, &wanted).ok_or(BuildError::TooManyServices)?;
-                    places.remove(&services[id].key);
-                    id
+                    oldest_grave(&services, &homes.is_wanted).ok_or(BuildError::TooManyServices)?
                 }
             };
             let old = services.get(id);
@@ -141,22 +136,14 @@ impl<'a> Builder<'a> {
                 services[id] = service;
             }
         }
-        let (mut single, mut ranges) = (Vec::with_capacity(specs.len()), hashbrown::HashMap::new());
-        for (id, service) in services.iter().enumerate().filter(|(_, s)| s.is_live()) {
-            let (id, key) = (ServiceId(id as u16), service.key);
-            match key.ports.single() {
-                Some(port) => single.push((key.address, port, key.protocol, id)),
-                None => ranges.entry((key.address, key.protocol)).or_insert_with(Vec::new).push(id),
+        // The same memory as before, too: workers have it in their caches.
+        let (index, ranges, vips) = match homes.are_same {
+            true => {
+                let ForwardingState { index, ranges, vips, .. } = self.previous;
+                (index.clone(), ranges.clone(), vips.clone())
             }
-        }
-        let index = Index::build(&single);
-        for ids in ranges.values_mut() {
-            ids.sort_by_key(|id| {
-                let key = services[id.0 as usize].key;
-                (key.ports.last - key.ports.first, key)
-            });
-        }
-        let vips = services.iter().filter(|s| s.is_live()).map(|service| service.key.address).collect();
+            false => directory(&services),
+        };
         Ok(ForwardingState {
             generation,
             hash_key: self.previous.hash_key,
@@ -171,7 +158,8 @@ impl<'a> Builder<'a> {
     /// Whether building the service anew would give what is there. It may say no where it would, never yes where it
     /// would not: of ten thousand services it spares those that nothing has happened to.
     fn is_unchanged(&self, old: &Service, spec: &ServiceSpec) -> bool {
-        let is_same = |(_, real): (_, &Real), spec: &RealSpec| {
+        let mut specs = spec.reals.iter();
+        let is_same = |real: &Real, spec: &RealSpec| {
             real.address == spec.address
                 && real.weight == spec.weight
                 && real.share == spec.share
@@ -186,8 +174,8 @@ impl<'a> Builder<'a> {
             && old.options == spec.options
             // The order of the configuration is that of the slots, now and before.
             && old.scheduler.candidates().is_sorted_by_key(|candidate| candidate.slot)
-            && old.reals().count() == spec.reals.len()
-            && old.reals().zip(&spec.reals).all(|(real, spec)| is_same(real, spec))
+            && old.reals().all(|(_, real)| specs.next().is_some_and(|spec| is_same(real, spec)))
+            && specs.next().is_none()
     }
 
     fn service(
@@ -298,6 +286,69 @@ fn state_of(spec: &RealSpec) -> RealState {
     }
 }
 
+/// By what packets find the live services.
+fn directory(services: &[Service]) -> (Index, Arc<Ranges>, Arc<HashSet<Address>>) {
+    let (mut single, mut ranges) = (Vec::with_capacity(services.len()), Ranges::new());
+    for (id, service) in services.iter().enumerate().filter(|(_, service)| service.is_live()) {
+        let (id, key) = (ServiceId(id as u16), service.key);
+        match key.ports.single() {
+            Some(port) => single.push((key.address, port, key.protocol, id)),
+            None => ranges.entry((key.address, key.protocol)).or_insert_with(Vec::new).push(id),
+        }
+    }
+    for ids in ranges.values_mut() {
+        ids.sort_by_key(|id| {
+            let key = services[id.0 as usize].key;
+            (key.ports.last - key.ports.first, key)
+        });
+    }
+    let vips = services.iter().filter(|service| service.is_live()).map(|service| service.key.address);
+    (Index::build(&single), Arc::new(ranges), Arc::new(vips.collect()))
+}
+
+/// Where the specified services have been so far.
+struct Homes {
+    /// The id of each, in the order of the specification; none: it was never there.
+    ids: Vec<Option<usize>>,
+    /// By id, whether it is specified.
+    is_wanted: Vec<bool>,
+    /// The live services are those that lived before.
+    are_same: bool,
+}
+
+impl Homes {
+    fn find(services: &[Service], specs: &[ServiceSpec]) -> Result<Homes, BuildError> {
+        let mut is_wanted = vec![false; services.len()];
+        let mut ids = Vec::with_capacity(specs.len());
+        let mut newcomers = HashSet::new();
+        let mut places: Option<HashMap<ServiceKey, usize>> = None;
+        let mut are_same = true;
+        let mut next = 0;
+        for spec in specs {
+            // Mostly the order is that of the ids, and nothing need be looked up.
+            let id = match services.get(next) {
+                Some(service) if service.key == spec.key => Some(next),
+                _ => {
+                    let all = || services.iter().enumerate().map(|(id, service)| (service.key, id)).collect();
+                    places.get_or_insert_with(all).get(&spec.key).copied()
+                }
+            };
+            let is_first = match id {
+                Some(id) => !std::mem::replace(&mut is_wanted[id], true),
+                None => newcomers.insert(spec.key),
+            };
+            if !is_first {
+                return Err(BuildError::DuplicateService(spec.key));
+            }
+            are_same &= id.is_some_and(|id| services[id].is_live());
+            next = id.map_or(next, |id| id + 1);
+            ids.push(id);
+        }
+        are_same &= services.iter().zip(&is_wanted).all(|(old, is_wanted)| *is_wanted || !old.is_live());
+        Ok(Homes { ids, is_wanted, are_same })
+    }
+}
+
 /// The tables of the state before, and those that were built for this one. They are gathered when the first is needed:
 /// most changes need none.
 struct SharedTables<'a> {
@@ -383,11 +434,11 @@ impl Slots {
 
 /// The id to give to a new service, once enough tombstones have gathered. One that is wanted again is left
 /// alone.
-fn oldest_grave(services: &[Service], wanted: &HashSet<ServiceKey>) -> Option<usize> {
+fn oldest_grave(services: &[Service], is_wanted: &[bool]) -> Option<usize> {
     services
         .iter()
         .enumerate()
-        .filter(|(_, service)| !wanted.contains(&service.key))
+        .filter(|(id, _)| is_wanted.get(*id) != Some(&true))
         .filter_map(|(id, service)| service.removed.map(|removed| (removed, id)))
         .min()
         .map(|(_, id)| id)

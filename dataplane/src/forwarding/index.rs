@@ -3,14 +3,16 @@
 //!
 //! *Invariants*: immutable once built; at least one place is free, so every search ends; a key occurs once.
 
+use std::sync::Arc;
+
 use crate::id::ServiceId;
 use crate::packet::{Address, Protocol};
 
-/// An index of services.
+/// An index of services. A clone shares the places.
 #[derive(Debug, Clone)]
 pub(super) struct Index {
     /// A power of two of them.
-    places: Box<[Place]>,
+    places: Arc<[Place]>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,7 +27,7 @@ impl Index {
     /// An index of these. They are distinct.
     pub fn build(services: &[(Address, u16, Protocol, ServiceId)]) -> Index {
         let size = (2 * services.len() + 1).next_power_of_two();
-        let mut places = vec![Place::default(); size].into_boxed_slice();
+        let mut places = vec![Place::default(); size];
         for (address, port, protocol, id) in services {
             let rest = rest(*port, *protocol);
             let mut at = start(*address, rest, size);
@@ -34,7 +36,12 @@ impl Index {
             }
             places[at] = Place { address: *address, rest, id: id.0 };
         }
-        Index { places }
+        Index { places: places.into() }
+    }
+
+    /// Whether both are one in memory, not only alike.
+    pub fn is_shared_with(&self, other: &Index) -> bool {
+        Arc::ptr_eq(&self.places, &other.places)
     }
 
     /// The service with this key.

@@ -11,6 +11,8 @@ pub mod service;
 mod shadow;
 pub mod synced;
 
+use std::sync::Arc;
+
 use hashbrown::{HashMap, HashSet};
 
 use crate::flow::{Destination, FlowKey};
@@ -25,6 +27,9 @@ use crate::hash::HashKey;
 pub use crate::id::{RealSlot, ServiceId};
 use crate::packet::{Address, Packet, Protocol};
 
+/// Services with several ports, by VIP and protocol.
+type Ranges = HashMap<(Address, Protocol), Vec<ServiceId>>;
+
 /// What workers read. Built by [`Builder`] alone.
 #[derive(Debug)]
 pub struct ForwardingState {
@@ -35,9 +40,9 @@ pub struct ForwardingState {
     /// The live services with one port.
     index: Index,
     /// The others, by VIP, in the order in which they are asked: narrow ranges before wide ones.
-    ranges: HashMap<(Address, Protocol), Vec<ServiceId>>,
+    ranges: Arc<Ranges>,
     /// The VIPs of the live services.
-    vips: HashSet<Address>,
+    vips: Arc<HashSet<Address>>,
     /// What other directors told of their flows.
     synced: Option<Synced>,
 }
@@ -50,8 +55,8 @@ impl ForwardingState {
             hash_key,
             services: Vec::new(),
             index: Index::build(&[]),
-            ranges: HashMap::new(),
-            vips: HashSet::new(),
+            ranges: Arc::default(),
+            vips: Arc::default(),
             synced: None,
         }
     }
@@ -122,6 +127,12 @@ impl ForwardingState {
     pub fn destination(&self, key: &FlowKey) -> Option<Destination> {
         let ServiceKey { address, protocol, .. } = *self.service(key.service)?.key();
         Some(Destination::new(address, protocol))
+    }
+
+    /// Whether the live services are those of `other`, with the same ids: what is steered to workers stays. It may say no where
+    /// they are, never yes where they are not.
+    pub fn serves_as(&self, other: &ForwardingState) -> bool {
+        self.index.is_shared_with(&other.index) && Arc::ptr_eq(&self.ranges, &other.ranges)
     }
 
     /// The service with this id, live or gone; none if the id was never given.

@@ -160,7 +160,11 @@ impl Permutation {
     fn take_free(&mut self, table: &mut [Option<u16>], value: u16) {
         loop {
             let slot = self.next;
-            self.next = (self.next + self.skip) % SLOTS;
+            // Both are below SLOTS. A division here is most of a build.
+            self.next += self.skip;
+            if self.next >= SLOTS {
+                self.next -= SLOTS;
+            }
             if table[slot].is_none() {
                 table[slot] = Some(value);
                 return;

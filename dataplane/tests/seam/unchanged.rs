@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use shunt_dataplane::forwarding::{
     BuildError, Builder, ForwardingState, Options, Path, Ports, RealSlot, RealSpec, RealState, Service,
-    ServiceKey, ServiceSpec, Thresholds,
+    ServiceId, ServiceKey, ServiceSpec, Thresholds,
 };
 use shunt_dataplane::hash::HashKey;
 use shunt_dataplane::packet::Address;
@@ -29,6 +29,10 @@ fn build(previous: &ForwardingState, specs: &[ServiceSpec]) -> ForwardingState {
 
 fn key(n: u16) -> ServiceKey {
     ServiceKey { ports: Ports::exact(1000 + n), ..http() }
+}
+
+fn live(state: &ForwardingState) -> Vec<(ServiceId, ServiceKey)> {
+    state.services().map(|(id, service)| (id, *service.key())).collect()
 }
 
 fn find(state: &ForwardingState, key: ServiceKey) -> &Service {
@@ -119,6 +123,9 @@ proptest! {
             changes.into_iter().for_each(|it| change(&mut specs, it));
             let next = build(&state, &specs);
             prop_assert_eq!(behaviour(&next), behaviour(&build(&empty(), &specs)));
+            if next.serves_as(&state) {
+                prop_assert_eq!(live(&next), live(&state));
+            }
             // Who stays keeps counting where it counted.
             for spec in before.iter().filter(|old| specs.iter().any(|new| new.key == old.key)) {
                 let (old, new) = (find(&state, spec.key), find(&next, spec.key));
@@ -147,6 +154,36 @@ fn a_service_that_nothing_happened_to_is_handed_on_and_its_neighbour_is_built() 
     assert_eq!(reals(&first, 1), reals(&second, 1));
     assert_ne!(reals(&first, 2), reals(&second, 2));
     assert_eq!(find(&second, key(2)).real(RealSlot(0)).unwrap().weight(), 7);
+}
+
+#[test]
+fn while_the_same_services_live_they_are_found_by_the_same_memory() {
+    let mut specs = vec![service(key(1), [up(1)]), service(key(2), [up(1)])];
+    let first = build(&empty(), &specs);
+    specs[1].reals[0].weight = 0;
+    specs.reverse();
+    let second = build(&first, &specs);
+    assert!(second.serves_as(&first));
+    let fewer = build(&second, &specs[1..]);
+    assert!(!fewer.serves_as(&second));
+    assert_eq!((fewer.find(&key(1)).is_some(), fewer.find(&key(2))), (true, None));
+    let again = build(&fewer, &specs);
+    assert!(!again.serves_as(&fewer));
+    assert_eq!(live(&again), live(&second));
+    specs[0].key = key(3);
+    let other = build(&again, &specs);
+    assert!(!other.serves_as(&again));
+    assert_eq!((other.find(&key(2)), other.find(&key(3)).is_some()), (None, true));
+}
+
+#[test]
+fn a_service_that_occurs_twice_is_an_error_whether_it_is_new_or_known() {
+    let twice = [service(key(1), [up(1)]), service(key(1), [up(2)])];
+    let known = build(&empty(), &twice[..1]);
+    for before in [empty(), known] {
+        let error = Builder::after(&before, 2, 2).build(&twice).unwrap_err();
+        assert_eq!(error, BuildError::DuplicateService(key(1)));
+    }
 }
 
 #[test]

@@ -142,9 +142,13 @@ impl<E: From<Event> + Send + 'static> VipChecks<E> {
 
     /// What is known now.
     pub fn view(&self) -> VipView {
-        let known =
-            |(key, subject): (&RealKey, &Subject)| Some((*key, self.running.get(subject)?.snapshot()));
-        self.asked_by.iter().filter_map(known).collect()
+        self.view_of(self.asked_by.keys().copied())
+    }
+
+    /// What is known now of these real servers, as far as they are checked.
+    pub fn view_of(&self, keys: impl IntoIterator<Item = RealKey>) -> VipView {
+        let known = |key| Some((key, self.running.get(self.asked_by.get(&key)?)?.snapshot()));
+        keys.into_iter().filter_map(known).collect()
     }
 
     fn wire(&mut self, path: &Path) -> Option<Arc<Wire>> {
