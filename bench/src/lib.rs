@@ -7,4 +7,5 @@ pub mod regress;
 pub mod report;
 pub mod state;
 pub mod traffic;
+pub mod umem;
 pub mod wire;

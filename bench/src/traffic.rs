@@ -117,7 +117,7 @@ impl Traffic {
 
     /// Writes the next burst over the one before.
     #[inline(always)]
-    pub fn write<const N: usize>(&mut self, frames: &mut Frames<N>) {
+    pub fn write<'a, const N: usize>(&mut self, frames: impl IntoIterator<Item = &'a mut [u8; N]>) {
         for frame in frames {
             self.until_fresh -= 1;
             if self.until_fresh == 0 {

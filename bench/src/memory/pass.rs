@@ -20,7 +20,8 @@ use shunt_dataplane::worker::{AttachedPort, Worker};
 use crate::memory::Row;
 use crate::memory::stage::{BOOT_KEY, key, room};
 use crate::state::{KEY, header, of, services};
-use crate::traffic::{Family, Frames, Shape, Traffic};
+use crate::traffic::{Family, Shape, Traffic};
+use crate::umem::Umem;
 
 /// The time in all rows.
 const NOW: Tick = Tick::new(0);
@@ -29,8 +30,7 @@ const NOW: Tick = Tick::new(0);
 pub struct Scene<const N: usize> {
     /// What comes.
     pub traffic: Traffic,
-    /// The burst.
-    pub frames: Frames<N>,
+    umem: Umem<N>,
     state: ForwardingState,
     director: Director,
     verdicts: Verdicts,
@@ -45,9 +45,9 @@ impl<const N: usize> Scene<N> {
             Family::Ipv6 => Capacity { ipv4: 0, ipv6: room(shape.flows).ipv4 },
         };
         let memory = Memory::for_workers(1, capacity, BOOT_KEY).pop().expect("one worker");
-        let traffic = Traffic::shaped(shape);
+        let mut traffic = Traffic::shaped(shape);
         let mut scene = Scene {
-            frames: traffic.frames(),
+            umem: Umem::of(&mut traffic),
             traffic,
             state: of(&services(shape.family, shape.services, options)),
             director: Director::new(0, memory, Rates::default(), Arc::new(WorkerStats::default())),
@@ -63,15 +63,16 @@ impl<const N: usize> Scene<N> {
     /// A burst comes, and is decided.
     #[inline(always)]
     pub fn turn(&mut self) {
-        self.traffic.write(&mut self.frames);
-        self.direct();
+        let Scene { umem, traffic, state, director, verdicts } = self;
+        director.direct(state, black_box(umem.turn(traffic)), false, NOW, verdicts);
+        black_box(verdicts);
     }
 
-    /// A burst that is there is decided.
+    /// A burst comes while other traffic is written.
     #[inline(always)]
-    pub fn direct(&mut self) {
-        let Scene { frames, state, director, verdicts, .. } = self;
-        director.direct(state, black_box(frames), false, NOW, verdicts);
+    pub fn turn_with(&mut self, other: &mut Traffic) {
+        let Scene { umem, state, director, verdicts, .. } = self;
+        director.direct(state, black_box(umem.turn(other)), false, NOW, verdicts);
         black_box(verdicts);
     }
 }
@@ -96,15 +97,14 @@ pub fn hashbrown<const N: usize>(name: &str, shape: Shape, at: usize) -> Row {
     Row::new(name, shape.flows, at, move || {
         let shape = Shape { frame: N, ..shape };
         let mut traffic = Traffic::shaped(shape);
-        let mut frames: Frames<N> = traffic.frames();
+        let mut umem = Umem::<N>::of(&mut traffic);
         let state = of(&services(shape.family, shape.services, Options::default()));
         let headers: Vec<_> = (0..10).map(header).collect();
         let counters: Vec<[Counter; 2]> = (0..10).map(|_| Default::default()).collect();
         let mut map: HashMap<FlowKey, RealSlot> = HashMap::with_capacity(shape.flows);
         let mut turn = move || {
-            traffic.write(&mut frames);
-            for frame in black_box(&mut frames) {
-                let Ok(packet) = parse(frame) else { continue };
+            for frame in black_box(umem.turn(&mut traffic)) {
+                let Ok(packet) = parse(&frame.0) else { continue };
                 let Some(id) = state.lookup(&packet) else { continue };
                 let key = FlowKey { service: id, ..key(&packet) };
                 let real = match map.get(&key) {
@@ -145,7 +145,7 @@ pub fn worker<const N: usize>(shape: Shape, at: usize) -> Row {
     Row::new("pass/worker", shape.flows, at, move || {
         let shape = Shape { frame: N, ..shape };
         let mut traffic = Traffic::shaped(shape);
-        let mut frames: Frames<N> = traffic.frames();
+        let mut umem = Umem::<N>::of(&mut traffic);
         let stats = Arc::new(WorkerStats::default());
         let memory = Memory::for_workers(1, room(shape.flows), BOOT_KEY).pop().expect("one worker");
         let director = Director::new(0, memory, Rates::default(), stats.clone());
@@ -157,10 +157,9 @@ pub fn worker<const N: usize>(shape: Shape, at: usize) -> Row {
         let mut turn = move || {
             // Control's end must live.
             let _ = &publisher;
-            traffic.write(&mut frames);
             let port = worker.port(0).expect("it has one");
-            for frame in &frames {
-                assert!(port.arrive(frame));
+            for frame in umem.turn(&mut traffic) {
+                assert!(port.arrive(&frame.0));
             }
             assert_eq!(worker.turn(0), BURST);
             worker.port(0).expect("it has one").sent(|frame| {

@@ -39,14 +39,17 @@ fn floor(flows: usize) -> Vec<Row> {
 
 fn stages() -> Vec<Row> {
     let mut rows = floor(FEW);
-    rows.push(stage::plain(0));
-    rows.push(stage::parsing::<FRAME>("stage/parse", Shape::of(FEW), 0));
-    rows.push(stage::parsing_with_pnet(0).against(3));
-    rows.push(stage::hashing(0));
-    rows.extend([1, 100, 1_000, 10_000].map(|count| stage::lookup(count, 0)));
+    let here = rows.len();
+    rows.push(stage::write_here(here));
+    rows.push(stage::plain(here));
+    let careful = rows.len();
+    rows.push(stage::parsing::<FRAME>("stage/parse", Shape::of(FEW), here));
+    rows.push(stage::parsing_with_pnet(here).against(careful));
+    rows.push(stage::hashing(here));
+    rows.extend([1, 100, 1_000, 10_000].map(|count| stage::lookup(count, here)));
     let find = rows.len();
-    rows.push(stage::finding(FEW, 0));
-    rows.push(stage::finding_with_hashbrown(FEW, 0).against(find));
+    rows.push(stage::finding(FEW, here));
+    rows.push(stage::finding_with_hashbrown(FEW, here).against(find));
     rows
 }
 

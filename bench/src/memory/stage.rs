@@ -19,6 +19,7 @@ use shunt_dataplane::rewrite::{Vlan, rewrite};
 use crate::memory::Row;
 use crate::state::{KEY, header, of, services};
 use crate::traffic::{FRAME, Family, Frames, Shape, Traffic};
+use crate::umem::Umem;
 
 /// Secret of the tables.
 pub const BOOT_KEY: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -27,7 +28,18 @@ pub const BOOT_KEY: u64 = 0x9e37_79b9_7f4a_7c15;
 pub fn write<const N: usize>(shape: Shape, at: usize) -> Row {
     Row::new("floor/write", shape.flows, at, move || {
         let mut traffic = Traffic::shaped(Shape { frame: N, ..shape });
-        let mut frames: Frames<N> = traffic.frames();
+        let mut umem = Umem::<N>::of(&mut traffic);
+        move || {
+            black_box(umem.write(&mut traffic));
+        }
+    })
+}
+
+/// The same in the first cache: what rows of single stages pay.
+pub fn write_here(at: usize) -> Row {
+    Row::new("floor/write here", 1_000, at, move || {
+        let mut traffic = Traffic::new(1_000);
+        let mut frames: Frames = traffic.frames();
         move || {
             traffic.write(&mut frames);
             black_box(&frames);
@@ -39,15 +51,13 @@ pub fn write<const N: usize>(shape: Shape, at: usize) -> Row {
 pub fn floor<const N: usize>(shape: Shape, at: usize) -> Row {
     Row::new("floor/rewrite", shape.flows, at, move || {
         let mut traffic = Traffic::shaped(Shape { frame: N, ..shape });
-        let mut frames: Frames<N> = traffic.frames();
-        traffic.write(&mut frames);
-        let (packet, header) = (parse(&frames[0]).expect("a good frame"), header(1));
+        let mut umem = Umem::<N>::of(&mut traffic);
+        let (packet, header) = (parse(&umem.write(&mut traffic)[0].0).expect("a good frame"), header(1));
         move || {
-            traffic.write(&mut frames);
-            for frame in &mut frames {
+            let burst = black_box(umem.turn(&mut traffic));
+            for frame in burst {
                 rewrite(frame, black_box(&packet), black_box(&header), Vlan::Keep, false);
             }
-            black_box(&frames);
         }
     })
 }

@@ -114,8 +114,7 @@ pub fn flooded(flows: usize, is_flooded: bool, at: usize) -> Row {
             let (mut all, mut counted) = (Duration::ZERO, 0);
             for _ in 0..bursts {
                 if is_flooded {
-                    flood.write(&mut scene.frames);
-                    scene.direct();
+                    scene.turn_with(&mut flood);
                 }
                 let before = Instant::now();
                 scene.turn();
