@@ -10,12 +10,15 @@
 // Documentation/bpf/bpf_prog_run.rst.
 #include "traffic.h"
 
+// An interval that says: nothing yet, or nothing more. Mirrored by `wire::generator::HOLD`.
+#define HOLD ~0ULL
+
 // Behind by more than this the generator starts afresh: a burst to catch up would be another traffic.
 #define FORGIVEN 50000
 
 // What to send. Mirrored by `wire::generator::Plan`.
 struct plan {
-	__u64 interval;   // nanoseconds in units of 1/1024 between two frames; 0: as fast as it goes
+	__u64 interval;   // nanoseconds in units of 1/1024 between two frames; 0: as fast as it goes; or HOLD
 	__u32 interface;  // index
 	__u32 flows;
 	__u8 destination[ETH_ALEN];
@@ -26,6 +29,7 @@ struct plan {
 struct progress {
 	__u64 due;  // in units of 1/1024 ns
 	__u64 sent; // frames
+	__u64 held; // runs that were to send nothing
 	__u32 flow;
 	__u32 zero;
 };
@@ -95,6 +99,10 @@ int generate(struct xdp_md *ctx)
 
 	if (!todo || !done || (void *)(frame + 1) > (void *)(long)ctx->data_end)
 		return XDP_DROP;
+	if (todo->interval == HOLD) {
+		done->held++;
+		return XDP_DROP;
+	}
 	if (todo->interval) {
 		__u64 fine = now << 10;
 

@@ -160,11 +160,12 @@ impl<P: Port> Worker<P> {
             let scene = Scene { state, flows: self.director.flows() };
             recorder.after(scene, &self.burst, &self.verdicts, |_| *interface);
         }
+        let (mut sent, mut sent_bytes) = (0, 0);
         for (frame, &verdict) in self.burst.drain(..).zip(&self.verdicts) {
             let port = match verdict {
                 Verdict::Forward(PortId(interface)) => {
-                    self.stats.tx_frames.add(1);
-                    self.stats.tx_bytes.add(frame.as_ref().len() as u64);
+                    sent += 1;
+                    sent_bytes += frame.as_ref().len() as u64;
                     self.egress[interface as usize]
                 }
                 Verdict::Answer(reason) => {
@@ -184,6 +185,8 @@ impl<P: Port> Worker<P> {
             };
             self.ports[port].port.transmit(frame);
         }
+        self.stats.tx_frames.add(sent);
+        self.stats.tx_bytes.add(sent_bytes);
         // Last: whoever sees a frame counted as received sees what became of it.
         self.stats.rx_frames.add(received as u64);
         self.stats.rx_bytes.add(bytes);

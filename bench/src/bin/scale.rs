@@ -214,7 +214,8 @@ fn start_and_reload(report: &mut Report) {
         };
         let text = configuration(&load).replacen("weight = 1", "weight = 2", 1);
         let (before, sent) = (bed.sink().delivered(), bed.sent());
-        let time = bed.load(&traffic, |_, _| {
+        let time = bed.load(&traffic, |running, _| {
+            running.send();
             std::thread::sleep(Duration::from_millis(200));
             std::fs::write(shunt.file(), text).expect("the folder is ours");
             let (begin, mark) = (Instant::now(), shunt.process().log().mark());
@@ -250,7 +251,10 @@ fn memory(report: &mut Report) {
         destination: DIRECTOR_MAC,
         source: ROUTER_MAC,
     };
-    bed.load(&traffic, |_, _| std::thread::sleep(Duration::from_secs(3)));
+    bed.load(&traffic, |running, _| {
+        running.send();
+        std::thread::sleep(Duration::from_secs(3));
+    });
     let after = resident(&shunt);
     let parameter = &format!("flows={FLOWS}");
     tell(report, "memory_rss", parameter, after as f64 / 1048576.0, "MiB");

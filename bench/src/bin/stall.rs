@@ -137,7 +137,7 @@ fn measure(
     let mut times = Times { bins: vec![0; 10_000], long: [none; 4], places: vec![(u32::MAX, 0); round] };
     let (mut before, mut ended) = (Interruptions::now(), Instant::now());
     for burst in 0..bursts {
-        traffic.write(frames);
+        traffic.write(&mut *frames);
         let began = Instant::now();
         pass(frames);
         let took = began.elapsed();

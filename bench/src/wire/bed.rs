@@ -3,7 +3,7 @@
 use shunt_tests::{Bare, Namespace};
 
 use crate::wire::cores;
-use crate::wire::generator::{self, Generator, Traffic};
+use crate::wire::generator::{self, Generator, Running, Traffic};
 use crate::wire::sink::{Arrival, Sink};
 
 /// The director's MAC address, and its address on the LAN.
@@ -69,11 +69,11 @@ impl Bed {
         self.bare.namespace(1)
     }
 
-    /// Sends `traffic` while `work` runs, which is given the bed's sink and what tells the frames sent so far.
+    /// Has `traffic` ready while `work` runs, which sends and holds it.
     #[track_caller]
-    pub fn load<T>(&mut self, traffic: &Traffic, work: impl FnOnce(&Sink, &dyn Fn() -> u64) -> T) -> T {
+    pub fn load<T>(&mut self, traffic: &Traffic, work: impl FnOnce(&mut Running<'_>, &mut Sink) -> T) -> T {
         let Bed { generators, sink, .. } = self;
-        generator::during(generators, traffic, |sent| work(sink, sent))
+        generator::during(generators, traffic, |running| work(running, sink))
     }
 
     /// Frames sent so far.

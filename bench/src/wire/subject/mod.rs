@@ -10,7 +10,7 @@ pub mod xdp_tx;
 use std::time::Duration;
 
 use crate::wire::bed::{Bed, DIRECTOR_MAC, ROUTER_MAC, real_server_mac};
-use crate::wire::generator::Traffic;
+use crate::wire::generator::{Running, Traffic};
 use crate::wire::measure;
 use crate::wire::sink::{Arrival, Sink};
 
@@ -120,18 +120,23 @@ impl Stand {
         Stand { name: name.to_owned(), addresses, runner, bed }
     }
 
-    /// Lets it run while `work` does.
-    pub fn awake<T>(&mut self, work: impl FnOnce(&mut Bed) -> T) -> T {
-        self.runner.resume();
-        let result = work(&mut self.bed);
-        self.runner.pause();
-        result
-    }
-
-    /// Traffic for it.
-    pub fn traffic(&self, rate: Option<f64>, flows: u32) -> Traffic {
-        let [destination, source] = self.addresses;
-        Traffic { rate, flows, destination, source }
+    /// Has frames for it ready, at a rate or as many as can be, and lets it run while `work` does, which sends them.
+    #[track_caller]
+    pub fn load<T>(
+        &mut self,
+        rate: Option<f64>,
+        flows: u32,
+        work: impl FnOnce(&mut Running<'_>, &mut Sink) -> T,
+    ) -> T {
+        let Stand { addresses: [destination, source], runner, bed, .. } = self;
+        let traffic = Traffic { rate, flows, destination: *destination, source: *source };
+        bed.load(&traffic, |running, sink| {
+            // Not before: the generator takes its time to begin, and to end, which a spinning subject would make longer.
+            runner.resume();
+            let result = work(running, sink);
+            runner.pause();
+            result
+        })
     }
 
     /// What forwards.
