@@ -121,6 +121,8 @@ pub struct QueueView {
     pub mode: XdpMode,
     /// Whether the kernel and the worker share the frames' memory.
     pub zero_copy: bool,
+    /// Whether the memory of its worker's frames is in huge pages.
+    pub huge_pages: bool,
     /// Frames that were steered to it while the worker was too slow.
     pub lost: Arc<Lost>,
 }
@@ -321,7 +323,8 @@ impl Dataplane {
                 queue,
                 reason: error.to_string(),
             })?;
-            queues.push(QueueView { port, interface: name, queue, mode, zero_copy, lost: Arc::new(lost) });
+            let (huge_pages, lost) = (umem.is_huge(), Arc::new(lost));
+            queues.push(QueueView { port, interface: name, queue, mode, zero_copy, huge_pages, lost });
             // In generic mode frames come out of skbs, checksummed or not.
             let complete_checksums = interface.complete_checksums || mode == XdpMode::Generic;
             ports.push(AttachedPort { port: socket, interface: port, complete_checksums });

@@ -440,6 +440,7 @@ impl Facts<'_> {
                             "queue": queue.queue,
                             "mode": queue.mode.to_string(),
                             "zero_copy": queue.zero_copy,
+                            "huge_pages": queue.huge_pages,
                             "xdp": queue.lost.statistics().ok().map(statistics),
                             "lost": queue.lost.counts().ok().map(|lost| lost.worker_slow + lost.too_long),
                         })

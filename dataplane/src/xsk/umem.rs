@@ -11,6 +11,8 @@ use crate::xsk::program::OpenError;
 
 /// Bytes the kernel keeps free before the data of a received frame (XDP_PACKET_HEADROOM).
 const XDP_HEADROOM: u32 = 256;
+/// Bytes of a huge page on x86-64, and for most configurations of aarch64.
+const HUGE: u64 = 2 << 20;
 
 /// A move-only frame of a [`Umem`]: owning it is the right to touch its bytes, for while the kernel has a
 /// frame there is no `Frame` for it.
@@ -106,6 +108,7 @@ pub struct Umem {
     pub(super) base: NonNull<u8>,
     pub(super) ring_size: QueueSize,
     pub(super) frame_size: u32,
+    is_huge: bool,
 }
 
 // SAFETY: `base` is only an address; access goes through `Frame`.
@@ -129,14 +132,27 @@ impl Umem {
             .build()
             .map_err(|e| fail(e.to_string()))?;
         let count = NonZeroU32::new(count).ok_or_else(|| fail("no frames".into()))?;
-        let (umem, descs) = xsk_rs::Umem::new(config, count, false).map_err(|e| fail(with_source(&e)))?;
+        // Advice comes too late: what the library maps is populated and pinned at once. So: pages that somebody has reserved
+        // (vm.nr_hugepages), as long as there are any, and whole ones, for another length is not unmapped.
+        let reserved = u64::from(count.get()) * u64::from(needed) % HUGE == 0;
+        let huge = reserved.then(|| xsk_rs::Umem::new(config, count, true).ok()).flatten();
+        let is_huge = huge.is_some();
+        let (umem, descs) = match huge {
+            Some(mapped) => mapped,
+            None => xsk_rs::Umem::new(config, count, false).map_err(|e| fail(with_source(&e)))?,
+        };
         let Some(first) = descs.first() else { return Err(fail("no frames".into())) };
         // SAFETY: `first` is a frame of this UMEM and no ring has it yet.
         let base = unsafe { umem.data(first).contents().as_ptr().sub(first.addr()) };
         let base = NonNull::new(base.cast_mut()).ok_or_else(|| fail("null mapping".into()))?;
         // SAFETY: fresh descriptors of this UMEM, one frame each; no ring has them.
         let frames = descs.into_iter().map(|desc| unsafe { Frame::from_ring(desc, base, needed) }).collect();
-        Ok((Umem { umem, base, ring_size, frame_size: needed }, frames))
+        Ok((Umem { umem, base, ring_size, frame_size: needed, is_huge }, frames))
+    }
+
+    /// Whether it is in huge pages.
+    pub(crate) fn is_huge(&self) -> bool {
+        self.is_huge
     }
 }
 

@@ -11,9 +11,9 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use shunt_dataplane::clock::Tick;
 use shunt_dataplane::flow::table::{Aged, Inserted, Victim};
-use shunt_dataplane::flow::{Capacity, Flow, FlowKey, FlowState, FlowTable};
+use shunt_dataplane::flow::{Capacity, Destination, Flow, FlowKey, FlowState, FlowTable};
 use shunt_dataplane::forwarding::{RealSlot, ServiceId};
-use shunt_dataplane::packet::Address;
+use shunt_dataplane::packet::{Address, Protocol};
 
 use crate::input::Input;
 
@@ -75,7 +75,7 @@ impl Run {
             }
             5 => {
                 let key = key(input.word());
-                let slot = self.table.slot(hash(&key), &key);
+                let slot = self.table.slot(to(&key), &key);
                 let found = self.table.find(slot, &key);
                 assert_eq!(found.map(|(_, flow)| flow), self.model.remove(&key).map(|known| known.flow));
                 if let Some((position, _)) = found {
@@ -101,7 +101,7 @@ impl Run {
         let (real, epoch) = (RealSlot((how as u16 >> 2 & 3) * 0x4001), (how & 15) as u8);
         let flow = Flow { real, epoch, state, expires: self.tick(expires) };
         let known = Known { flow, expires };
-        let slot = self.table.slot(hash(&key), &key);
+        let slot = self.table.slot(to(&key), &key);
         let found = self.table.find(slot, &key);
         assert_eq!(found.map(|(_, flow)| flow), self.model.get(&key).map(|known| known.flow), "{key:?}");
         if let Some((position, old)) = found {
@@ -168,7 +168,7 @@ impl Run {
         let expected: HashMap<_, _> = self.model.iter().map(|(key, known)| (*key, known.flow)).collect();
         assert_eq!(contents, expected);
         for (key, flow) in expected {
-            assert_eq!(self.table.reader().find(hash(&key), &key), Some(flow));
+            assert_eq!(self.table.reader().find(to(&key), &key), Some(flow));
         }
     }
 }
@@ -206,8 +206,7 @@ fn key(n: u16) -> FlowKey {
     }
 }
 
-/// Of half of the services the same for all flows: then the keys alone tell their buckets apart.
-fn hash(key: &FlowKey) -> u64 {
-    let spread = u64::from(key.client_port) << 32 ^ key.client.bits() as u64;
-    if key.service.0 < 2 { 0 } else { spread.wrapping_mul(0x9e37_79b9_7f4a_7c15) }
+/// Services 0 and 1 have one destination: then their flows stand in the same buckets.
+fn to(key: &FlowKey) -> Destination {
+    Destination::new(Address::from_v4(u32::from(key.service.0.max(1))), Protocol::Tcp)
 }
