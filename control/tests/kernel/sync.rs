@@ -101,7 +101,7 @@ impl Director {
         let (slot, real) = self.state.service(id).unwrap().reals().nth(usize::from(n % 3)).unwrap();
         let (state, expires) = (FlowState::Established, Tick::new(3600));
         let flow = Flow { real: slot, epoch: real.epoch(), state, expires };
-        let place = self.own.slot(self.state.flow_hash(&key).unwrap(), &key);
+        let place = self.own.slot(self.state.destination(&key).unwrap(), &key);
         self.own.insert(place, &key, flow, Tick::new(0), 1000, |_, _| false);
     }
 
