@@ -7,7 +7,7 @@ use shunt_dataplane::port::{BURST, FrameBytes};
 use crate::traffic::Traffic;
 
 /// Bursts in all: with 2 KiB a chunk 8 MiB, and their first lines in one sixty-fourth of the sets of each cache.
-const BURSTS: usize = 64;
+pub const BURSTS: usize = 64;
 /// So many bursts lie between the one that is written and the one that is looked at. Even, so that two kinds of traffic
 /// may take turns.
 const AHEAD: usize = BURSTS / 2;

@@ -21,7 +21,7 @@ use crate::memory::Row;
 use crate::memory::stage::{BOOT_KEY, key, room};
 use crate::state::{KEY, header, of, services};
 use crate::traffic::{Family, Shape, Traffic};
-use crate::umem::Umem;
+use crate::umem::{BURSTS, Umem};
 
 /// The time in all rows.
 const NOW: Tick = Tick::new(0);
@@ -53,8 +53,8 @@ impl<const N: usize> Scene<N> {
             director: Director::new(0, memory, Rates::default(), Arc::new(WorkerStats::default())),
             verdicts: Verdicts::new(),
         };
-        // Twice: what is new is on probation.
-        for _ in 0..2 * scene.traffic.round().div_ceil(BURST) {
+        // Twice: what is new is on probation. And what was written ahead is looked at.
+        for _ in 0..2 * scene.traffic.round().div_ceil(BURST) + BURSTS {
             scene.turn();
         }
         scene
@@ -133,7 +133,7 @@ pub fn hashbrown<const N: usize>(name: &str, shape: Shape, at: usize) -> Row {
                 rewrite(frame, &packet, &headers[usize::from(real.0)], Vlan::Keep, false);
             }
         };
-        for _ in 0..shape.flows.div_ceil(BURST) {
+        for _ in 0..shape.flows.div_ceil(BURST) + BURSTS {
             turn();
         }
         turn
@@ -166,7 +166,7 @@ pub fn worker<const N: usize>(shape: Shape, at: usize) -> Row {
                 black_box(frame);
             });
         };
-        for _ in 0..2 * shape.flows.div_ceil(BURST) {
+        for _ in 0..2 * shape.flows.div_ceil(BURST) + BURSTS {
             turn();
         }
         turn
