@@ -133,7 +133,7 @@ proptest! {
                 for (slot, real) in new.reals() {
                     if let Some((was, known)) = old.reals().find(|(_, r)| r.address() == real.address()) {
                         prop_assert_eq!((was, known.epoch()), (slot, real.epoch()));
-                        prop_assert!(std::ptr::eq(known.counters(), real.counters()));
+                        prop_assert!(std::ptr::eq(&**known.counters(), &**real.counters()));
                     }
                 }
             }
