@@ -31,7 +31,7 @@ case "${1:-}" in
 	measure memory $programs/memory
 	measure -p instructions $programs/count
 	measure stall $programs/stall "${STALL:-300}"
-	measure -p criterion "${CARGO:-cargo}" bench --locked -p shunt-bench --bench pass -- --quick
+	measure -p criterion "${CARGO:-cargo}" bench --locked -p shunt-bench --bench pass -- --quick '^(stage|family)/'
 	measure veth $programs/wire
 	measure -p copy-mode $programs/tune
 	measure scale $programs/scale

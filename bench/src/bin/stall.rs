@@ -10,8 +10,9 @@
 //!
 //! Two things tell what is in the last heap. The flows come in the same order round after round, so what a bucket, a page
 //! or a line of the table does to a burst it does again: each place of the round has its *best* time, the longest of which is
-//! what the path needs by itself, and places that were long *more than once* are to be no more than chance has it. And a row
-//! that reads no memory spins for as long as a burst takes, over and over: so much is the machine.
+//! what the path needs by itself, and places that were long *more than once* are to be no more than chance has it. And two
+//! rows are the machine's: one reads as many lines of as much plain memory, in which there is nothing, and the other spins for
+//! as long as a burst takes and reads none.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,6 +63,7 @@ fn main() {
         began.elapsed().as_secs_f64(),
         huge_mebibytes()
     );
+    let memory_entries = memory.flows.capacity().ipv4;
     let mut director = Director::new(0, memory, Rates::default(), stats.clone());
     let mut traffic = Traffic::new(FLOWS);
     let mut frames: Frames = traffic.frames();
@@ -88,6 +90,11 @@ fn main() {
     begin.tell("10 M flows begin", &mut report);
     let go_on = measure(bursts, round, &mut traffic, &mut frames, &mut pass);
     go_on.tell("10 M flows go on", &mut report);
+    let plain = PlainMemory::of(16 * memory_entries);
+    let mut sum = 0;
+    let reads = measure(bursts, round, &mut traffic, &mut frames, |frames| sum ^= plain.read(frames));
+    reads.tell("as many reads of plain memory", &mut report);
+    std::hint::black_box(sum);
     let median = go_on.at(0.5);
     let spin = |_: &mut Frames| {
         let began = Instant::now();
@@ -105,6 +112,46 @@ fn main() {
     );
     let path = report.write("stall.csv").expect("bench/results can be written to");
     println!("All figures: {}", path.display());
+}
+
+/// As much memory as the table has, advised as the table's is, and nothing in it.
+struct PlainMemory(Vec<[u64; 8]>);
+
+impl PlainMemory {
+    fn of(bytes: usize) -> PlainMemory {
+        let lines = bytes / 64;
+        let mut memory = Vec::with_capacity(lines);
+        // SAFETY: advice about memory of its own; that it begins and ends within a page is the kernel's to refuse or to round.
+        let advised = unsafe {
+            let begin = memory.as_mut_ptr() as usize;
+            let begin = begin.next_multiple_of(2 << 20);
+            libc::madvise(begin as *mut libc::c_void, bytes - (2 << 20), libc::MADV_HUGEPAGE)
+        };
+        if advised != 0 {
+            eprintln!("no huge pages for plain memory");
+        }
+        memory.resize(lines, [1; 8]);
+        PlainMemory(memory)
+    }
+
+    /// Reads two lines for each frame, which its flow decides on, fetched over the burst as the path does it.
+    #[inline(never)]
+    fn read(&self, frames: &Frames) -> u64 {
+        let lines = self.0.len() as u64;
+        let places = frames.each_ref().map(|frame| {
+            let word =
+                |at: usize| u32::from_le_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
+            let mixed = (u64::from(word(26)) << 32 | u64::from(word(34))).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            [mixed >> 32, mixed.rotate_left(17) & 0xffff_ffff].map(|half| ((half * lines) >> 32) as usize)
+        });
+        #[cfg(target_arch = "x86_64")]
+        for place in places.iter().flatten() {
+            let line = self.0.as_ptr().wrapping_add(*place);
+            // SAFETY: a prefetch of any address has no effect but on the cache.
+            unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.cast()) };
+        }
+        places.iter().flatten().fold(0, |sum, place| sum ^ self.0[*place][0])
+    }
 }
 
 /// Why a burst was long.

@@ -20,7 +20,7 @@ use shunt_dataplane::worker::{AttachedPort, Worker};
 use crate::memory::Row;
 use crate::memory::stage::{BOOT_KEY, key, room};
 use crate::state::{KEY, header, of, services};
-use crate::traffic::{Family, Shape, Traffic};
+use crate::traffic::{FRAME, Family, Frames, Shape, Traffic};
 use crate::umem::{BURSTS, Umem};
 
 /// The time in all rows.
@@ -68,6 +68,14 @@ impl<const N: usize> Scene<N> {
         black_box(verdicts);
     }
 
+    /// A burst comes, and is decided under this state.
+    #[inline(always)]
+    pub fn turn_under(&mut self, state: &ForwardingState) {
+        let Scene { umem, traffic, director, verdicts, .. } = self;
+        director.direct(state, black_box(umem.turn(traffic)), false, NOW, verdicts);
+        black_box(verdicts);
+    }
+
     /// A burst comes while other traffic is written.
     #[inline(always)]
     pub fn turn_with(&mut self, other: &mut Traffic) {
@@ -88,6 +96,20 @@ pub fn director<const N: usize>(
     Row::new(name, parameter, at, move || {
         let mut scene = Scene::<N>::new(shape, options);
         move || scene.turn()
+    })
+}
+
+/// The whole decision about frames that are in the first cache.
+pub fn director_here(at: usize) -> Row {
+    Row::new("pass/director here", 1_000, at, move || {
+        let mut scene = Scene::<FRAME>::new(Shape::of(1_000), Options::default());
+        let mut frames: Frames = scene.traffic.frames();
+        move || {
+            let Scene { traffic, state, director, verdicts, .. } = &mut scene;
+            traffic.write(&mut frames);
+            director.direct(state, black_box(&mut frames), false, NOW, verdicts);
+            black_box(verdicts);
+        }
     })
 }
 

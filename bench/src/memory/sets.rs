@@ -3,6 +3,7 @@
 use shunt_dataplane::forwarding::Options;
 use shunt_dataplane::schedule::{HashFlags, Policy};
 
+use crate::memory::storm::Control;
 use crate::memory::{Row, pass, stage, storm, sweep};
 use crate::traffic::{FRAME, Family, IPV6_FRAME, Shape, TAGGED_FRAME};
 
@@ -17,7 +18,7 @@ pub struct Set {
 }
 
 /// All of them.
-pub const SETS: [Set; 10] = [
+pub const SETS: [Set; 11] = [
     Set { name: "stage", sittings: || vec![stages()] },
     Set { name: "flows", sittings: flows },
     Set { name: "zipf", sittings: zipf },
@@ -26,6 +27,7 @@ pub const SETS: [Set; 10] = [
     Set { name: "family", sittings: || vec![family()] },
     Set { name: "services", sittings: || vec![services()] },
     Set { name: "scheduler", sittings: || vec![schedulers()] },
+    Set { name: "cached", sittings: || vec![cached()] },
     Set { name: "publish", sittings: || vec![publish()] },
     Set { name: "flood", sittings: flood },
 ];
@@ -81,6 +83,11 @@ fn beside_few(flows: usize, subject: &dyn Fn(usize, usize) -> Row) -> Vec<Row> {
     rows.push(stage::write::<FRAME>(Shape::of(flows), 3));
     rows.push(subject(flows, 3).against(2));
     rows
+}
+
+/// The floor and the decision with frames that are in the first cache.
+fn cached() -> Vec<Row> {
+    vec![stage::write_here(0), stage::floor_here(0), pass::director_here(0)]
 }
 
 fn family() -> Vec<Row> {
@@ -183,8 +190,9 @@ fn schedulers() -> Vec<Row> {
 
 fn publish() -> Vec<Row> {
     let mut rows = floor(FEW);
-    rows.push(storm::published(0, 0));
-    rows.push(storm::published(1_000, 0).against(2));
+    rows.push(storm::published(Control::Rests, 0));
+    rows.push(storm::published(Control::Builds, 0).against(2));
+    rows.push(storm::published(Control::Publishes, 0).against(3));
     rows
 }
 

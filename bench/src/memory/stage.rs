@@ -62,6 +62,22 @@ pub fn floor<const N: usize>(shape: Shape, at: usize) -> Row {
     })
 }
 
+/// The floor with frames that are in the first cache.
+pub fn floor_here(at: usize) -> Row {
+    Row::new("floor/rewrite here", 1_000, at, move || {
+        let mut traffic = Traffic::new(1_000);
+        let mut frames: Frames = traffic.frames();
+        traffic.write(&mut frames);
+        let (packet, header) = (parse(&frames[0]).expect("a good frame"), header(1));
+        move || {
+            traffic.write(&mut frames);
+            for frame in black_box(&mut frames) {
+                rewrite(frame, black_box(&packet), black_box(&header), Vlan::Keep, false);
+            }
+        }
+    })
+}
+
 /// Bytes to facts.
 pub fn parsing<const N: usize>(name: &str, shape: Shape, at: usize) -> Row {
     Row::new(name, "shunt", at, move || {
