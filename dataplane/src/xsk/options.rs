@@ -31,9 +31,10 @@ pub fn close_on_exec(fd: RawFd) -> io::Result<()> {
 /// Readies the socket for copy mode: a send buffer that holds all its frames (else EAGAIN after some 277
 /// small ones) and a budget that sends them with one call. Kernels without the option send 32 a call.
 ///
-/// Both by measurement on veth (`tune` in bench): with the kernel's budget 9 % fewer frames get through, with its send buffer
-/// 2 %; busy polling gains nothing that can be told from chance, and is left to the softirq. In zero-copy mode none of it
-/// applies: no skb is made, and the driver sends what is in the ring (Documentation/networking/af_xdp.rst); not tried.
+/// By measurement on veth (`tune` in bench, bench/results): with the kernel's budget 5 % fewer frames get through; its send buffer
+/// is no slower there, but is full with 277 frames. Busy polling gains nothing that can be told from chance, and is left to
+/// the softirq. In zero-copy mode none of it applies: no skb is made, and the driver sends what is in the ring
+/// (Documentation/networking/af_xdp.rst); not tried.
 pub fn prepare_copy_mode(fd: RawFd, frames: u32) {
     // What a small frame costs of the send buffer: an skb with its head (skb->truesize).
     const SKB: u32 = 4096;
