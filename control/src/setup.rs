@@ -63,11 +63,8 @@ pub fn describe(plane: &Dataplane) {
     for (n, worker) in plane.workers().iter().enumerate() {
         for queue in &worker.queues {
             let copies = if queue.zero_copy { "zero-copy" } else { "copy mode" };
-            let pages = if queue.huge_pages {
-                "huge pages"
-            } else {
-                "pages of 4 KiB: none are reserved (vm.nr_hugepages)"
-            };
+            let pages =
+                if queue.huge_pages { "huge pages" } else { "small pages (huge ones: vm.nr_hugepages)" };
             tracing::info!(
                 "worker {n}: {} queue {}, {} XDP, {copies}, frames in {pages}",
                 queue.interface,

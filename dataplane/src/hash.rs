@@ -1,5 +1,5 @@
-//! The one keyed hash of a packet. Its high bits choose the Maglev slot; mixed with the flow's key and a secret of
-//! this boot it chooses the flow table's buckets (`flow::entry`).
+//! The one keyed hash of a packet, computed for the first of a flow: its high bits choose the Maglev slot. The same construction,
+//! with a secret of this boot for a key, chooses the flow table's buckets (`flow::entry`).
 //!
 //! *Invariants*: the output for a given key and input never changes between versions of shunt, for every
 //! director of a cluster must choose alike (golden vectors below). The key comes from the configuration.
@@ -7,8 +7,8 @@
 //! The construction is the folded 64x64 -> 128 bit multiplication of wyhash and its relatives: two
 //! multiplications a packet, no table, no state. It is keyed, not cryptographic: who knows the key, which stands in
 //! the configuration of every director of a cluster, can make as many flows as he likes with one hash. What he gains is
-//! a lopsided share. The flow table does not rely on the hash: flows whose hashes agree in all 64 bits have buckets
-//! of their own, by their keys and a secret that nobody typed.
+//! a lopsided share. The flow table does not rely on it: flows whose hashes agree in all 64 bits have buckets
+//! of their own, by their keys, where they go, and a secret that nobody typed.
 
 use crate::packet::Address;
 

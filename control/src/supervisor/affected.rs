@@ -20,6 +20,8 @@ pub(super) struct Affected {
     /// Something is to be published.
     is_due: bool,
     is_everybody: bool,
+    /// It waits for no rest: a link came or went, or who answers for the VIPs has changed.
+    is_urgent: bool,
     /// Real servers, in whichever services.
     addresses: HashSet<IpAddr>,
 }
@@ -47,9 +49,9 @@ impl Affected {
                 | neighbor::Event::Moved { key, .. }
                 | neighbor::Event::Failed { key },
             ) => key.address,
-            Event::Link(_) => return *self = Affected::everybody(),
+            Event::Link(_) => return *self = Affected { is_urgent: true, ..Affected::everybody() },
             // Workers are to know who has taken over, no more.
-            Event::Vrrp(_) => return self.is_due = true,
+            Event::Vrrp(_) => return (self.is_due, self.is_urgent) = (true, true),
             // The first failure of several, and what is none of the workers' business.
             Event::Health(health::Event::Failing { .. }) | Event::Address(_) | Event::Track(_) => return,
         };
@@ -60,6 +62,12 @@ impl Affected {
     /// Whether there is anything to publish.
     pub(super) fn is_due(&self) -> bool {
         self.is_due
+    }
+
+    /// Whether that is to be published at once. Those events are few, and what would be decided meanwhile by what was known
+    /// before (whether another director knows a flow better, whether this one may preempt) would stand.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.is_urgent
     }
 
     /// The places of these services in the model; none: all are to be looked at.
@@ -78,6 +86,7 @@ impl Affected {
 mod tests {
     use super::*;
     use crate::neighbor::NeighborKey;
+    use crate::vrrp::State;
 
     const SERVICES: &str = "[director]\ninterfaces = [\"eth0\"]\n\
         [[service]]\nvip = \"192.0.2.10\"\nport = 80\nprotocol = \"tcp\"\n\
@@ -116,6 +125,16 @@ mod tests {
         let mut affected = Affected::everybody();
         affected.note(&resolved(21));
         assert!(affected.is_due() && affected.places(&model).is_none());
+    }
+
+    #[test]
+    fn a_take_over_waits_for_nothing_and_a_neighbor_does() {
+        let mut affected = Affected::default();
+        affected.note(&resolved(21));
+        assert!(affected.is_due() && !affected.is_urgent());
+        let told = crate::vrrp::thread::Event::GroupChanged { group: "all".into(), to: State::Active };
+        affected.note(&Event::Vrrp(told));
+        assert!(affected.is_urgent());
     }
 
     #[test]

@@ -129,7 +129,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     let mut ready_by = Some(Instant::now() + READY_WITHIN);
     let result = loop {
         if supervisor.affected.is_due()
-            && Instant::now().into_std() >= supervisor.pace.rested()
+            && (supervisor.affected.is_urgent() || Instant::now().into_std() >= supervisor.pace.rested())
             && let Err(error) = supervisor.publish_affected()
         {
             break Err(error);

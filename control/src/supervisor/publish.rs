@@ -119,7 +119,11 @@ impl Supervisor {
         let (ports, workers) = (self.survey.interfaces.len(), self.plane.workers().len());
         let state = Builder::after(self.plane.state(), workers, ports).build(&specs)?;
         self.specs = specs;
-        self.plane.publish(state).map_err(Error::Steer)?;
+        if let Err(error) = self.plane.publish(state) {
+            // The former configuration may come back, and nothing of this one is to be taken for its own.
+            self.specs.clear();
+            return Err(Error::Steer(error));
+        }
         let model = &self.loaded.model;
         let services = || places.iter().map(|place| &model.services[*place]);
         for (service, real) in services().flat_map(reals_of) {

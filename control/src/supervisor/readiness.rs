@@ -80,7 +80,8 @@ impl Readiness {
 impl Supervisor {
     /// Tells the thread if there is something new; whether there is for workers. To be called after what is known was compiled.
     pub(super) fn follow_readiness(&mut self) -> bool {
-        let all_up = || self.said.values().all(Standing::is_up);
+        // What was said is of the last compilation: not of what has come in since.
+        let all_up = || !self.affected.is_due() && self.said.values().all(Standing::is_up);
         if let Some(may) = self.readiness.news(Instant::now(), all_up) {
             self.vrrp.allow_preempt(may);
         }

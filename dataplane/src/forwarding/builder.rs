@@ -127,6 +127,10 @@ impl<'a> Builder<'a> {
             if let Some(old) = old
                 && self.is_unchanged(old, spec)
             {
+                // Two workers that compared its load with its thresholds at once may have left what is true no more.
+                if !self.is_trial {
+                    old.reals.iter().for_each(Real::weigh);
+                }
                 continue;
             }
             let service = self.service(old, spec, generation, &mut tables)?;

@@ -11,8 +11,6 @@ use crate::xsk::program::OpenError;
 
 /// Bytes the kernel keeps free before the data of a received frame (XDP_PACKET_HEADROOM).
 const XDP_HEADROOM: u32 = 256;
-/// Bytes of a huge page on x86-64, and for most configurations of aarch64.
-const HUGE: u64 = 2 << 20;
 
 /// A move-only frame of a [`Umem`]: owning it is the right to touch its bytes, for while the kernel has a
 /// frame there is no `Frame` for it.
@@ -133,9 +131,10 @@ impl Umem {
             .map_err(|e| fail(e.to_string()))?;
         let count = NonZeroU32::new(count).ok_or_else(|| fail("no frames".into()))?;
         // Advice comes too late: what the library maps is populated and pinned at once. So: pages that somebody has reserved
-        // (vm.nr_hugepages), as long as there are any, and whole ones, for another length is not unmapped.
-        let reserved = u64::from(count.get()) * u64::from(needed) % HUGE == 0;
-        let huge = reserved.then(|| xsk_rs::Umem::new(config, count, true).ok()).flatten();
+        // (vm.nr_hugepages), as long as there are any, and whole ones: another length would be rounded up, and not unmapped.
+        let bytes = u64::from(count.get()) * u64::from(needed);
+        let is_whole = huge_page().is_some_and(|size| bytes.is_multiple_of(size));
+        let huge = is_whole.then(|| xsk_rs::Umem::new(config, count, true).ok()).flatten();
         let is_huge = huge.is_some();
         let (umem, descs) = match huge {
             Some(mapped) => mapped,
@@ -154,6 +153,14 @@ impl Umem {
     pub(crate) fn is_huge(&self) -> bool {
         self.is_huge
     }
+}
+
+/// Bytes of the huge pages that the kernel gives who does not ask for a size (proc_meminfo(5), `Hugepagesize`).
+fn huge_page() -> Option<u64> {
+    let known = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kibibytes = known.lines().find_map(|line| line.strip_prefix("Hugepagesize:"))?;
+    let size = kibibytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024;
+    (size > 0).then_some(size)
 }
 
 /// Bytes of a frame with room for packets of `mtu` bytes, a page at most.
