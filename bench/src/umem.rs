@@ -3,6 +3,7 @@
 //! thousands of others, as with a NIC or with the softirq of another core.
 
 use shunt_dataplane::port::{BURST, FrameBytes};
+use shunt_dataplane::prefetch::prefetch;
 
 use crate::traffic::Traffic;
 
@@ -58,7 +59,7 @@ impl<const N: usize> Umem<N> {
     pub fn turn(&mut self, traffic: &mut Traffic) -> &mut [Chunk<N>; BURST] {
         let burst = self.write(traffic);
         for chunk in burst.iter() {
-            prefetch(chunk);
+            prefetch(chunk.0.as_ptr());
         }
         burst
     }
@@ -71,17 +72,6 @@ impl<const N: usize> Umem<N> {
         traffic.write(written.iter_mut().map(|chunk| &mut chunk.0));
         &mut self.bursts[self.at]
     }
-}
-
-#[inline(always)]
-fn prefetch<const N: usize>(chunk: &Chunk<N>) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch has no effect but on the cache.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(chunk.0.as_ptr().cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = chunk;
 }
 
 #[cfg(test)]

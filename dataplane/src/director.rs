@@ -308,7 +308,7 @@ impl Director {
         let Some(service) = state.service(key.service).filter(|_| !flow.state.is_closing()) else { return };
         let closed = FlowState::Closed;
         let expires = now.after(service.options().timeouts.of(closed));
-        self.memory.flows.update(position, &key, Flow { state: closed, expires, ..flow });
+        self.memory.flows.update(position, key.service, Flow { state: closed, expires, ..flow });
         if let Some(real) = service.tenant(flow.real, flow.epoch) {
             self.gauge(real, flow.state).sub(1);
             self.gauge(real, closed).add(1);

@@ -28,4 +28,5 @@ pub mod clock;
 pub mod id;
 pub mod packet;
 pub mod port;
+pub mod prefetch;
 pub mod publish;

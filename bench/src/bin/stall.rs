@@ -27,6 +27,7 @@ use shunt_dataplane::clock::{TICKS_PER_SECOND, Tick};
 use shunt_dataplane::director::{Director, Memory, Rates, Verdicts};
 use shunt_dataplane::flow::Capacity;
 use shunt_dataplane::port::BURST;
+use shunt_dataplane::prefetch::prefetch;
 use shunt_dataplane::stats::WorkerStats;
 
 const FLOWS: usize = 10_000_000;
@@ -144,11 +145,8 @@ impl PlainMemory {
             let mixed = (u64::from(word(26)) << 32 | u64::from(word(34))).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             [mixed >> 32, mixed.rotate_left(17) & 0xffff_ffff].map(|half| ((half * lines) >> 32) as usize)
         });
-        #[cfg(target_arch = "x86_64")]
         for place in places.iter().flatten() {
-            let line = self.0.as_ptr().wrapping_add(*place);
-            // SAFETY: a prefetch of any address has no effect but on the cache.
-            unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.cast()) };
+            prefetch(self.0.as_ptr().wrapping_add(*place));
         }
         places.iter().flatten().fold(0, |sum, place| sum ^ self.0[*place][0])
     }

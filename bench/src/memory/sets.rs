@@ -39,6 +39,15 @@ fn floor(flows: usize) -> Vec<Row> {
     vec![stage::write::<FRAME>(Shape::of(flows), 0), stage::floor::<FRAME>(Shape::of(flows), 0)]
 }
 
+/// Adds the writing of frames of this shape, and the decision about them; it is compared with the first that was added.
+fn add<const N: usize>(rows: &mut Vec<Row>, name: &str, of: impl ToString, shape: Shape) {
+    const FIRST: usize = 3;
+    let at = rows.len();
+    rows.push(stage::write::<N>(shape, at));
+    let row = pass::director::<N>(name, of, shape, Options::default(), at);
+    rows.push(if rows.len() == FIRST { row } else { row.against(FIRST) });
+}
+
 fn stages() -> Vec<Row> {
     let mut rows = floor(FEW);
     let here = rows.len();
@@ -107,11 +116,7 @@ fn zipf() -> Vec<Vec<Row>> {
     let sitting = |flows| {
         let mut rows = floor(FEW);
         for flows in [FEW, flows] {
-            let at = rows.len();
-            let shape = Shape { is_zipf: true, ..Shape::of(flows) };
-            rows.push(stage::write::<FRAME>(shape, at));
-            let row = pass::director::<FRAME>("zipf", flows, shape, Options::default(), at);
-            rows.push(if at == 2 { row } else { row.against(3) });
+            add::<FRAME>(&mut rows, "zipf", flows, Shape { is_zipf: true, ..Shape::of(flows) });
         }
         rows
     };
@@ -120,10 +125,7 @@ fn zipf() -> Vec<Vec<Row>> {
 
 fn lengths() -> Vec<Row> {
     fn of<const N: usize>(rows: &mut Vec<Row>) {
-        let at = rows.len();
-        rows.push(stage::write::<N>(Shape::of(FEW), at));
-        let row = pass::director::<N>("length", N + 4, Shape::of(FEW), Options::default(), at);
-        rows.push(if at == 2 { row } else { row.against(3) });
+        add::<N>(rows, "length", N + 4, Shape::of(FEW));
     }
     let mut rows = floor(FEW);
     of::<FRAME>(&mut rows);
@@ -135,11 +137,7 @@ fn lengths() -> Vec<Row> {
 fn fresh() -> Vec<Row> {
     let mut rows = floor(FEW);
     for share in [0, 1, 100] {
-        let at = rows.len();
-        let shape = Shape { fresh: share, ..Shape::of(FEW) };
-        rows.push(stage::write::<FRAME>(shape, at));
-        let row = pass::director::<FRAME>("fresh", share, shape, Options::default(), at);
-        rows.push(if at == 2 { row } else { row.against(3) });
+        add::<FRAME>(&mut rows, "fresh", share, Shape { fresh: share, ..Shape::of(FEW) });
     }
     rows
 }
@@ -147,11 +145,7 @@ fn fresh() -> Vec<Row> {
 fn services() -> Vec<Row> {
     let mut rows = floor(FEW);
     for count in [1, 1_000, 10_000] {
-        let at = rows.len();
-        let shape = Shape { services: count, ..Shape::of(100_000) };
-        rows.push(stage::write::<FRAME>(shape, at));
-        let row = pass::director::<FRAME>("services", count, shape, Options::default(), at);
-        rows.push(if at == 2 { row } else { row.against(3) });
+        add::<FRAME>(&mut rows, "services", count, Shape { services: count, ..Shape::of(100_000) });
     }
     rows
 }

@@ -121,7 +121,7 @@ fn put(
     let to = state.destination(&key).expect("configured");
     let place = table.slot(to, &key);
     match table.find(place, &key) {
-        Some((position, _)) => table.update(position, &key, flow),
+        Some((position, _)) => table.update(position, key.service, flow),
         None => drop(table.insert(place, &key, flow, Tick::new(0), 1000, |_, _| false)),
     }
 }

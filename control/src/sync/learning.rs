@@ -85,7 +85,7 @@ impl Learning {
             if told.is_hearsay && !known.is_expired(flows.now) {
                 return &mut self.count.known;
             }
-            flows.synced.update(position, &key, flow);
+            flows.synced.update(position, key.service, flow);
             return &mut self.count.believed;
         }
         let share = service.options().table_share;

@@ -140,7 +140,7 @@ impl Director {
             self.gauge(real, flow.state).sub(1);
             self.gauge(real, next_state).add(1);
         }
-        self.memory.flows.update(position, &lookup.key, next);
+        self.memory.flows.update(position, lookup.key.service, next);
         if options.persistence.is_some() {
             self.remind(state, service, packet, lookup.key.service, flow, next, now);
         }
@@ -319,7 +319,7 @@ impl Director {
         let flow = Flow { real: slot, epoch: real.epoch(), state: first, expires };
         if let Some((position, former)) = former {
             self.forget(state, &lookup.key, &former);
-            self.memory.flows.update(position, &lookup.key, flow);
+            self.memory.flows.update(position, lookup.key.service, flow);
         } else if !self.insert(state, service, lookup, flow, now) {
             return false;
         }

@@ -45,14 +45,15 @@ impl Director {
     #[inline(always)]
     pub(super) fn glance(&self, frame: &[u8]) -> Option<Sight> {
         const SPECIAL: u8 = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
-        let Plain { client, dst, length, protocol, flags, l3 } = plain(frame)?;
+        let packet = plain(frame)?;
+        let Plain { client, dst, length, protocol, flags, l3 } = packet;
         if flags.0 & SPECIAL != 0 {
             return None;
         }
         let settled = if protocol == Protocol::Tcp { FlowState::Established } else { FlowState::Udp };
         let to = Destination::new(Address::from_v4(dst), protocol);
         let spot = self.memory.flows.spot(client, to);
-        Some(Sight { spot, to: Exact::new(dst, client as u16, protocol), length, l3, settled })
+        Some(Sight { spot, to: Exact::new(dst, packet.dst_port(), protocol), length, l3, settled })
     }
 
     /// Readies a frame for the real server of its flow, and counts it; none, and nothing done, unless that is all.
@@ -82,7 +83,7 @@ impl Director {
             if flow.is_expired(now) || options.persistence.is_some() {
                 return None;
             }
-            self.memory.flows.prolong(position, id, Flow { expires, ..flow });
+            self.memory.flows.update(position, id, Flow { expires, ..flow });
         }
         let (bytes, l3) = (frame.as_ref().len() as u64, usize::from(sight.l3));
         self.count_service(service, bytes);

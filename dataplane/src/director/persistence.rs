@@ -118,7 +118,7 @@ impl Director {
                 let is_settled = former.state == FlowState::Template && !former.is_expired(now);
                 let state_now = if is_settled { FlowState::Template } else { as_state };
                 self.forget(state, &lookup.key, &former);
-                self.memory.flows.update(position, &lookup.key, Flow { state: state_now, ..template });
+                self.memory.flows.update(position, lookup.key.service, Flow { state: state_now, ..template });
             }
             None if self.insert(state, service, lookup, template, now) => {}
             None => return,

@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use crossbeam::utils::CachePadded;
 
 use crate::flow::pages::{Pages, Zeroable};
+use crate::prefetch::prefetch;
 
 /// Entries in a bucket: 64 bytes of one cache line for IPv4, 128 of two adjacent ones for IPv6.
 pub const WAYS: usize = 4;
@@ -215,9 +216,12 @@ impl<const KEY: usize> Buckets<KEY> {
     /// Asks the processor to fetch the buckets of `pair`.
     #[inline(always)]
     pub fn prefetch(&self, pair: Pair) {
-        // Whatever they point at: a prefetch has no effect but on the cache.
-        prefetch(self.pages.as_ptr().wrapping_add(pair.first as usize));
-        prefetch(self.pages.as_ptr().wrapping_add(pair.second as usize));
+        for bucket in [pair.first, pair.second] {
+            let bucket = self.pages.as_ptr().wrapping_add(bucket as usize).cast::<u8>();
+            for line in (0..size_of::<Bucket<KEY>>()).step_by(64) {
+                prefetch(bucket.wrapping_add(line));
+            }
+        }
     }
 
     /// Looks for an entry: where it stands, and its meta word. Within `undisturbed`.
@@ -376,18 +380,6 @@ unsafe fn first_alike_at(pair: [*const std::arch::x86_64::__m128i; 2], key: u64)
     // Two bits an entry. Both set: the lower one stays.
     let both = halves & halves >> 1 & 0x5555;
     (both != 0).then(|| both.trailing_zeros() / 2)
-}
-
-#[inline(always)]
-fn prefetch<const KEY: usize>(bucket: *const Bucket<KEY>) {
-    #[cfg(target_arch = "x86_64")]
-    for line in (0..size_of::<Bucket<KEY>>()).step_by(64) {
-        let line = bucket.cast::<i8>().wrapping_add(line);
-        // SAFETY: a prefetch of any address has no effect but on the cache.
-        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = bucket;
 }
 
 #[cfg(test)]

@@ -264,16 +264,10 @@ impl FlowTable {
         Some((Position { ipv4: true, place }, service, flow))
     }
 
-    /// Writes back when a flow is forgotten that `find_at` found there, and nothing else of it.
+    /// Writes back a flow of this service that `find` or `find_at` found there.
     #[inline(always)]
-    pub fn prolong(&mut self, position: Position, service: ServiceId, flow: Flow) {
-        self.ipv4.update(position.place, flow.pack(service));
-    }
-
-    /// Writes back a flow that `find` found there.
-    #[inline(always)]
-    pub fn update(&mut self, position: Position, key: &FlowKey, flow: Flow) {
-        let meta = flow.pack(key.service);
+    pub fn update(&mut self, position: Position, service: ServiceId, flow: Flow) {
+        let meta = flow.pack(service);
         match position.ipv4 {
             true => self.ipv4.update(position.place, meta),
             false => self.ipv6.update(position.place, meta),

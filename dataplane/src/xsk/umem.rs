@@ -7,6 +7,7 @@ use xsk_rs::FrameDesc;
 use xsk_rs::config::{FrameSize, QueueSize, UmemConfig};
 
 use crate::port::FrameBytes;
+use crate::prefetch::prefetch;
 use crate::xsk::program::OpenError;
 
 /// Bytes the kernel keeps free before the data of a received frame (XDP_PACKET_HEADROOM).
@@ -46,13 +47,7 @@ impl Frame {
     /// none, and a verdict begins with its first bytes. One by one that wait would be longer than all else a verdict takes.
     #[inline(always)]
     pub(super) fn prefetch(&self) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let first = self.base.as_ptr().wrapping_add(self.desc.addr());
-            // SAFETY: a prefetch of any address has no effect but on the cache.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(first.cast()) };
-        }
+        prefetch(self.base.as_ptr().wrapping_add(self.desc.addr()));
     }
 
     /// Gives up the claim, to hand the frame to a ring as one to receive into.

@@ -244,7 +244,7 @@ proptest! {
                     let (now, slot) = (live.now, live.synced.slot(to, &key));
                     let flow = Flow { real: RealSlot(real), epoch: 0, state, expires: now.after(900) };
                     match live.synced.find(slot, &key) {
-                        Some((position, _)) => live.synced.update(position, &key, flow),
+                        Some((position, _)) => live.synced.update(position, key.service, flow),
                         None => drop(live.synced.insert(slot, &key, flow, now, 1000, |_, _| true)),
                     }
                 }

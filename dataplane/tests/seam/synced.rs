@@ -56,7 +56,7 @@ impl Told {
         let to = forwarding.destination(&key).expect("the service is there");
         let place = self.table.slot(to, &key);
         match self.table.find(place, &key) {
-            Some((position, _)) => self.table.update(position, &key, flow),
+            Some((position, _)) => self.table.update(position, key.service, flow),
             None => drop(self.table.insert(place, &key, flow, now, 1000, |_, _| false)),
         }
     }

@@ -106,7 +106,7 @@ impl Run {
         assert_eq!(found.map(|(_, flow)| flow), self.model.get(&key).map(|known| known.flow), "{key:?}");
         if let Some((position, old)) = found {
             assert_eq!(old.is_expired(self.tick(self.now)), self.model[&key].expires <= self.now);
-            self.table.update(position, &key, flow);
+            self.table.update(position, key.service, flow);
             self.model.insert(key, known);
             return;
         }

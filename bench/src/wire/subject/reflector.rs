@@ -10,6 +10,7 @@ use std::time::Duration;
 use aya::Ebpf;
 use aya::maps::{MapData, XskMap};
 use shunt_dataplane::port::BURST;
+use shunt_dataplane::prefetch::prefetch;
 use shunt_dataplane::xsk::options;
 use xsk_rs::config::{BindFlags, FrameSize, LibxdpFlags, QueueSize, SocketConfig, UmemConfig};
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue, Umem};
@@ -193,7 +194,7 @@ impl Rings {
         if self.tuning.prefetch {
             burst[..received].iter().for_each(|desc| {
                 // SAFETY: just consumed from the RX ring: nobody else has this frame.
-                prefetch(unsafe { self.umem.data(desc) }.contents());
+                prefetch(unsafe { self.umem.data(desc) }.contents().as_ptr());
             });
         }
         for desc in &mut burst[..received] {
@@ -239,15 +240,4 @@ impl Rings {
             let _ = self.tx.wakeup();
         }
     }
-}
-
-fn prefetch(bytes: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch of any address has no effect but on the cache.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = bytes;
 }

@@ -123,7 +123,7 @@ impl Pair {
         assert_eq!(found.map(|(_, flow)| flow), known);
         assert_eq!(self.table.reader().find(to(&key), &key), known);
         if let Some((position, _)) = found {
-            self.table.update(position, &key, flow);
+            self.table.update(position, key.service, flow);
             self.model.insert(key, Known { flow, expires });
             return;
         }
